@@ -1,0 +1,119 @@
+"""What a user can ask for: frozen dataclasses, checked once when built.
+
+Each field is one option: its name, type and default stand here, its ``--help`` text, panel and allowed values in its
+metadata. The command line, config keys, environment names, the fingerprint and the reference are made from these.
+Names and defaults of openai-whisper's options are openai-whisper's (20250625).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wat_cli.errors import UsageError
+
+PREPEND_PUNCTUATIONS = "\"'“¿([{-"
+APPEND_PUNCTUATIONS = "\"'.。,，!！?？:：”)]}、"
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    panel: str,
+    choices: tuple[str, ...] | None = None,
+    short: str | None = None,
+    fingerprint: bool = True,
+) -> Any:
+    """A dataclass field that is an option.
+
+    `fingerprint` says whether its value decides the result, so that another value makes the work to be done again.
+    """
+    metadata = {"help": help, "panel": panel, "choices": choices, "short": short, "fingerprint": fingerprint}
+    return field(default=default, metadata=metadata)
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class TranscribeOptions:
+    """How speech is decoded: openai-whisper's options with its names, defaults and meanings."""
+
+    task: str = option("transcribe", "Transcribe, or translate into English.", panel="Speech", choices=("transcribe", "translate"))
+    language: str | None = option(None, "Language spoken, by code or name; detected from the first window if left out.", panel="Speech")
+    temperature: float = option(0.0, "Temperature of the first try.", panel="Decoding")
+    temperature_increment_on_fallback: float | None = option(0.2, "Step by which the temperature rises when a try fails its thresholds; None for one try only.", panel="Decoding")
+    best_of: int | None = option(5, "Candidates when sampling above temperature 0.", panel="Decoding")
+    beam_size: int | None = option(5, "Beams at temperature 0; None for greedy decoding.", panel="Decoding")
+    patience: float | None = option(None, "Patience of beam search (1.0 is plain beam search).", panel="Decoding")
+    length_penalty: float | None = option(None, "Exponent of the length penalty (simple length normalisation if left out).", panel="Decoding")
+    suppress_tokens: str = option("-1", "Token ids that are never sampled, by comma; -1 for most special characters.", panel="Decoding")
+    initial_prompt: str | None = option(None, "Text given as prompt for the first window.", panel="Speech")
+    carry_initial_prompt: bool = option(False, "Give the initial prompt to every window.", panel="Speech")
+    condition_on_previous_text: bool = option(True, "Give each window the text before it as a prompt.", panel="Speech")
+    compression_ratio_threshold: float | None = option(2.4, "A text that gzip shrinks further than this has failed.", panel="Decoding")
+    logprob_threshold: float | None = option(-1.0, "A text with a lower mean log-probability has failed.", panel="Decoding")
+    no_speech_threshold: float | None = option(0.6, "A window with a higher no-speech probability that failed the log-probability is silence.", panel="Decoding")
+    word_timestamps: bool = option(False, "Find the times of single words.", panel="Speech")
+    prepend_punctuations: str = option(PREPEND_PUNCTUATIONS, "Punctuation that is merged with the word after it.", panel="Speech")
+    append_punctuations: str = option(APPEND_PUNCTUATIONS, "Punctuation that is merged with the word before it.", panel="Speech")
+    clip_timestamps: str = option("0", "Clips to transcribe as start,end,start,end,... in seconds; the last end may be left out.", panel="Speech")
+    hallucination_silence_threshold: float | None = option(None, "With word timestamps: skip silences longer than this (seconds) around a probable hallucination.", panel="Speech")
+    seed: int = option(0, "Seed of the sampling above temperature 0.", panel="Decoding")
+
+    def __post_init__(self) -> None:
+        _check(self.task in ("transcribe", "translate"), f"--task {self.task}: it is transcribe or translate")
+        _check(0.0 <= self.temperature, f"--temperature {self.temperature}: it cannot be negative")
+        _check(self.patience is None or self.beam_size is not None, "--patience needs --beam-size")
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Temperatures tried in turn, as openai-whisper's command line makes them from its two options."""
+        if self.temperature_increment_on_fallback is None:
+            return (self.temperature,)
+        temperatures = []
+        value, step = self.temperature, self.temperature_increment_on_fallback
+        _check(step > 0, f"--temperature-increment-on-fallback {step}: it must be above 0, or None")
+        # numpy.arange(temperature, 1.0 + 1e-6, step), without numpy's import
+        while len(temperatures) < 1000 and (value := self.temperature + len(temperatures) * step) < 1.0 + 1e-6:
+            temperatures.append(value)
+        return tuple(temperatures) or (self.temperature,)
+
+
+SOUND_LEVELS = ("none", "default", "more", "all")
+
+
+@dataclass(frozen=True)
+class TagOptions:
+    """Which sounds are captioned, and when a score becomes an event."""
+
+    tags: bool = option(True, "Tag sounds in the same pass.", panel="Sounds")
+    tags_threshold: float | None = option(None, "Probability (0 to 1) at which a sound of the first tier starts a caption; the head's own if left out. Lower never shows less.", panel="Sounds")
+    sounds: str = option("default", "How many kinds of sound are captioned.", panel="Sounds", choices=SOUND_LEVELS)
+    include_sounds: str | None = option(None, "Also caption these labels or groups, by comma.", panel="Sounds")
+    exclude_sounds: str | None = option(None, "Never caption these labels or groups, by comma.", panel="Sounds")
+    sounds_file: Path | None = option(None, "TOML file with own captions and thresholds by label or group.", panel="Sounds")
+    save_scores: bool = option(False, "Also write every class's score as NAME.npz.", panel="Sounds")
+
+    def __post_init__(self) -> None:
+        threshold = self.tags_threshold
+        _check(threshold is None or 0.0 < threshold < 1.0, f"--tags-threshold {threshold}: it lies between 0 and 1")
+        _check(self.sounds in SOUND_LEVELS, f"--sounds {self.sounds}: it is one of {', '.join(SOUND_LEVELS)}")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which weights are used, and where they run."""
+
+    model: str = option("small", "Name of an openai-whisper model, 'mini' (ships with wat, for trying it), or a checkpoint's path.", panel="Model")
+    model_dir: Path | None = option(None, "Folder that holds or receives the weights.", panel="Model", fingerprint=False)
+    tagger_checkpoint: Path | None = option(None, "Whisper-AT head to use instead of the model's own.", panel="Model")
+    tagger: str | None = option(None, "A second, smaller encoder for the sounds only: tiny, base or small.", panel="Model", choices=("tiny", "base", "small"))
+    device: str = option("auto", "auto, cpu, cuda or cuda:N.", panel="Model", fingerprint=False)
+    fp16: bool = option(True, "Use float16 on a GPU (a CPU always computes in float32).", panel="Model")
+    threads: int = option(0, "CPU threads for torch; 0 leaves the choice to torch.", panel="Model", fingerprint=False)
+    offline: bool = option(False, "Never fetch anything.", panel="Model", fingerprint=False)

@@ -1,0 +1,166 @@
+"""What was heard in one file: the values that flow from the engine to the captions, and their JSON.
+
+Times are seconds on the file's own clock unless a name says otherwise. Everything here is frozen; the JSON form
+(`Transcript.to_json`, `Transcript.from_json`) is the sidecar that ``wat`` writes beside its captions, described by
+``data/sidecar.schema.json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+"""Version of the sidecar's layout; raised when a reader of the old one would misread the new."""
+
+TAG_HOP = 0.4
+"""Seconds between two steps of the tag grid: 20 encoder frames of 20 ms (Whisper-AT, section 3)."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word with its times; openai-whisper's fields and meanings (``timing.py``, `WordTiming`)."""
+
+    word: str
+    """Text with its leading space and punctuation, as openai-whisper gives it."""
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One stretch of speech; openai-whisper's fields and meanings (``transcribe.py``, `new_segment`)."""
+
+    id: int
+    seek: int
+    """First mel frame (10 ms) of the window that this segment was decoded from."""
+    start: float
+    end: float
+    text: str
+    """Text as decoded, with its leading space."""
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: tuple[Word, ...] | None = None
+    """Present when word timestamps were asked for."""
+    language: str | None = None
+    """Set only where it differs from the file's language."""
+
+
+@dataclass(frozen=True)
+class SoundEvent:
+    """One sound with its time, as decided from the tag track."""
+
+    start: float
+    end: float
+    group: str
+    """Group of the caption policy: ``music``, ``dog_barking`` ..."""
+    caption: str
+    """What a viewer reads, without brackets: ``Music``."""
+    label: str
+    """The AudioSet class that scored highest within the group."""
+    score: float
+    """Highest group probability within the event, 0 to 1 (not calibrated)."""
+    shown: bool = True
+    """Whether the captions show it."""
+    reason: str | None = None
+    """Why it is not shown."""
+
+
+@dataclass(frozen=True)
+class TagTrack:
+    """Sound-class probabilities over the whole file, on an absolute grid of `TAG_HOP` seconds.
+
+    Step ``i`` covers ``[i * hop, (i + 1) * hop)`` of the file. ``what`` judges up to ten seconds around the step (is
+    this class in the scene?), ``when`` about two seconds (does it sound just now?). A step that no encoder window
+    covered is NaN in every class: unknown, not silent.
+    """
+
+    what: NDArray[np.float32]
+    """[steps, classes], 0 to 1 or NaN."""
+    when: NDArray[np.float32]
+    """[steps, classes], 0 to 1 or NaN."""
+    hop: float = TAG_HOP
+
+    def __post_init__(self) -> None:
+        if self.what.shape != self.when.shape or self.what.ndim != 2:
+            raise ValueError(f"tag scores of shapes {self.what.shape} and {self.when.shape} do not belong together")
+
+    @property
+    def steps(self) -> int:
+        """Number of grid steps."""
+        return int(self.when.shape[0])
+
+    @property
+    def classes(self) -> int:
+        """Number of sound classes."""
+        return int(self.when.shape[1])
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which weights were used: enough to know whether another run would use the same."""
+
+    name: str
+    sha256: str
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What the engine heard in one file, before any caption is decided."""
+
+    duration: float
+    """Seconds of audio on the file's clock."""
+    language: str
+    segments: tuple[Segment, ...]
+    tags: TagTrack | None
+    """None with ``--no-tags``."""
+    windows: int
+    """30 s windows decoded."""
+    encoder_passes: int
+    """Passes of the speech model's encoder; equals `windows` by design."""
+    tagger_passes: int = 0
+    """Passes of a second encoder used for the sounds only (``--tagger``)."""
+    language_probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The input file as it was when it was read."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    duration: float
+    track: int | None = None
+    """Absolute index of the audio stream in the container."""
+    track_language: str | None = None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """Everything ``wat`` keeps about one captioned file: the JSON sidecar."""
+
+    source: Source
+    hearing: Hearing
+    events: tuple[SoundEvent, ...]
+    models: dict[str, ModelIdentity]
+    """``asr`` and, with tags, ``tagger``."""
+    settings: dict[str, Any]
+    """The options that decide the result, by their names."""
+    versions: dict[str, str]
+    timings: dict[str, float] = field(default_factory=dict)
+    """Wall seconds per stage."""
+    outputs: dict[str, str] = field(default_factory=dict)
+    """File name of each output beside the sidecar, with the sha256 of what was written."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know: no speech found, captions not written, broken layout rules."""
+    labels: tuple[str, ...] = ()
+    """Display name of each tag class, in the head's order."""
