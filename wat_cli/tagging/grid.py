@@ -1,0 +1,179 @@
+"""Which stretches of a window the tagging head is asked about, and how its answers become a `TagTrack`.
+
+The file is laid out in steps of 0.4 s on its own clock: step ``i`` is ``[0.4 i, 0.4 (i + 1))``, wherever the encoder's
+windows begin. A *decision* is one call of the head on a run of steps that lie inside one encoder window. Long ones, up
+to the 10 s that the published heads were trained on, say *what* is in the scene; each of their steps takes the answer.
+Short ones of about 2 s say *when*; only the step at their centre takes the answer, because a decision that hears a
+sound anywhere in its two seconds would, filed on all of them, start it a second early.
+
+Windows overlap where whisper's seek goes back to the last timestamp; there the answers are averaged. A step that a
+window holds only in part is not covered by it, and a step that no window covers is NaN: unknown, not silent.
+
+This module knows nothing of torch or of the head: it deals in step numbers and logits. An engine does::
+
+    place = place_window(seek, content_frames)
+    pooled = ...                                # encoder frames place.frames pooled 20:1, [layers, place.steps, width]
+    for kind in (WHAT, WHEN):
+        for batch in batches(kind.decisions(place.steps)):      # decisions of one length
+            logits = head(stack of pooled[:, d.start:d.stop] for d in batch)
+            track.add(kind, place, batch, logits)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wat_cli.transcript import TAG_HOP, TagTrack
+
+STEP_MEL_FRAMES = 40
+"""Mel frames (10 ms) in a step."""
+STEP_ENCODER_FRAMES = 20
+"""Encoder frames (20 ms) in a step: Whisper-AT pools 20:1 (Gong et al. 2023, section 3)."""
+WINDOW_MEL_FRAMES = 3000
+WINDOW_ENCODER_FRAMES = 1500
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one encoder window lies on the file's grid."""
+
+    first: int
+    """Number of the first step that the window holds whole, counted from the file's start."""
+    steps: int
+    """How many steps from there the window covers; at the file's end those that hold some of its audio."""
+    frame: int
+    """Encoder frame (20 ms) of the window at which the first step begins."""
+
+    @property
+    def frames(self) -> slice:
+        """The window's encoder frames that make up these steps; their number is a multiple of 20."""
+        return slice(self.frame, self.frame + self.steps * STEP_ENCODER_FRAMES)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One question to the head, in steps counted from a `Placement`'s first."""
+
+    start: int
+    stop: int
+    """The head hears ``[start, stop)``."""
+    filed_start: int
+    filed_stop: int
+    """Its answer is filed on ``[filed_start, filed_stop)``."""
+
+    @property
+    def length(self) -> int:
+        """Steps that the head hears."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class DecisionKind:
+    """How decisions of one kind lie in a window."""
+
+    name: str
+    length: int
+    """Steps that a decision hears, where the window has room for them."""
+    hop: int
+    """Steps from one decision to the next."""
+    shortest: int
+    """A decision centred near an edge of the window is cut there, to this many steps at the least."""
+    centred: bool
+    """File the answer on the centre only (and what lies nearer to it than to the next decision's), not on every step."""
+
+    def decisions(self, steps: int) -> tuple[Decision, ...]:
+        """Decisions that together file an answer on each of a window's `steps`; in order, none outside the window."""
+        if steps <= 0:
+            return ()
+        return tuple(self._centred(steps) if self.centred else self._spread(steps))
+
+    def _spread(self, steps: int) -> Iterator[Decision]:
+        length = min(self.length, steps)
+        starts = list(range(0, steps - length + 1, self.hop))
+        if starts[-1] != steps - length:
+            starts.append(steps - length)
+        for start in starts:
+            yield Decision(start, start + length, start, start + length)
+
+    def _centred(self, steps: int) -> Iterator[Decision]:
+        before, after = self.length // 2, self.length - self.length // 2
+        for filed_start in range(0, steps, self.hop):
+            filed_stop = min(filed_start + self.hop, steps)
+            centre = (filed_start + filed_stop - 1) // 2
+            start, stop = max(0, centre - before), min(steps, centre + after)
+            # A very short stretch tells the head too little: let it reach further in, on the side that has room.
+            if stop - start < self.shortest:
+                start = max(0, min(start, stop - self.shortest))
+                stop = min(steps, max(stop, start + self.shortest))
+            yield Decision(start, stop, filed_start, filed_stop)
+
+
+WHAT = DecisionKind("what", length=25, hop=10, shortest=25, centred=False)
+"""10 s every 4 s: a whole window takes 6 decisions."""
+WHEN = DecisionKind("when", length=5, hop=1, shortest=3, centred=True)
+"""2 s every 0.4 s, cut to 1.2 s at a window's edges: a whole window takes 75 decisions."""
+
+
+def place_window(seek: int, content_frames: int) -> Placement:
+    """Lay the encoder window that starts at mel frame `seek` on the grid of a file of `content_frames` mel frames.
+
+    Both count 10 ms frames. A step that begins before the window, or ends after it, is left to another window. The
+    file's last step counts however little of it is real audio, if the window reaches to its end. An odd `seek` shifts the steps by 10 ms.
+    """
+    if seek < 0:
+        raise ValueError(f"a window cannot start at frame {seek}")
+    first = -(-seek // STEP_MEL_FRAMES)
+    frame = -(-(first * STEP_MEL_FRAMES - seek) // 2)
+    room = (WINDOW_ENCODER_FRAMES - frame) // STEP_ENCODER_FRAMES
+    return Placement(first, max(0, min(room, grid_steps(content_frames) - first)), frame)
+
+
+def grid_steps(content_frames: int) -> int:
+    """Number of steps that a file of `content_frames` mel frames (10 ms) has: the last one may be part full."""
+    return -(-content_frames // STEP_MEL_FRAMES)
+
+
+def batches(decisions: Sequence[Decision]) -> list[tuple[Decision, ...]]:
+    """The decisions in groups of equal length, so that each group is one call of the head without padding."""
+    ordered = sorted(decisions, key=lambda decision: decision.length)
+    return [tuple(group) for _, group in groupby(ordered, key=lambda decision: decision.length)]
+
+
+class TagAccumulator:
+    """Collects the head's answers for one file, window after window, and gives its `TagTrack`."""
+
+    def __init__(self, content_frames: int, classes: int = 527) -> None:
+        steps = grid_steps(content_frames)
+        self._sums = {kind.name: np.zeros((steps, classes), np.float32) for kind in (WHAT, WHEN)}
+        self._counts = {kind.name: np.zeros(steps, np.float32) for kind in (WHAT, WHEN)}
+
+    def add(self, kind: DecisionKind, place: Placement, decisions: Sequence[Decision], logits: ArrayLike) -> None:
+        """File the head's answers to `decisions` of one window: `logits` [decisions, classes], before the sigmoid.
+
+        What is averaged, within a window and over overlapping ones, is the probability.
+        """
+        answers = _sigmoid(np.asarray(logits, np.float32))
+        sums, counts = self._sums[kind.name], self._counts[kind.name]
+        if answers.shape != (len(decisions), sums.shape[1]):
+            raise ValueError(f"logits of shape {answers.shape} for {len(decisions)} decisions on {sums.shape[1]} classes")
+        for decision, answer in zip(decisions, answers, strict=True):
+            filed = slice(place.first + decision.filed_start, place.first + decision.filed_stop)
+            sums[filed] += answer
+            counts[filed] += 1
+
+    def track(self) -> TagTrack:
+        """The averages; NaN where no decision was filed. Ends the accumulation: the sums are divided in place."""
+        for name, sums in self._sums.items():
+            counts = self._counts[name]
+            with np.errstate(invalid="ignore"):
+                np.divide(sums, counts[:, None], out=sums)
+        return TagTrack(what=self._sums["what"], when=self._sums["when"], hop=TAG_HOP)
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (1 / (1 + np.exp(-np.clip(logits, -30, 30)))).astype(np.float32)
