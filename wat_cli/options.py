@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wat_cli.errors import UsageError
+from wat_cli.languages import language_code
 
 PREPEND_PUNCTUATIONS = "\"'“¿([{-"
 APPEND_PUNCTUATIONS = "\"'.。,，!！?？:：”)]}、"
@@ -67,6 +68,10 @@ class TranscribeOptions:
 
     def __post_init__(self) -> None:
         _check(self.task in ("transcribe", "translate"), f"--task {self.task}: it is transcribe or translate")
+        if self.language is not None:
+            code = language_code(self.language)
+            _check(code is not None, f"--language {self.language}: Whisper does not know it, by code or by name")
+            object.__setattr__(self, "language", code)
         _check(0.0 <= self.temperature, f"--temperature {self.temperature}: it cannot be negative")
         _check(self.patience is None or self.beam_size is not None, "--patience needs --beam-size")
 
@@ -97,7 +102,7 @@ class TagOptions:
     include_sounds: str | None = option(None, "Also caption these labels or groups, by comma.", panel="Sounds")
     exclude_sounds: str | None = option(None, "Never caption these labels or groups, by comma.", panel="Sounds")
     sounds_file: Path | None = option(None, "TOML file with own captions and thresholds by label or group.", panel="Sounds")
-    save_scores: bool = option(False, "Also write every class's score as NAME.npz.", panel="Sounds")
+    save_scores: bool = option(False, "Also write every class's score as NAME.npz.", panel="Sounds", fingerprint=False)
 
     def __post_init__(self) -> None:
         threshold = self.tags_threshold
@@ -107,13 +112,68 @@ class TagOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which weights are used, and where they run."""
+    """Which weights are used, and where they run.
 
-    model: str = option("small", "Name of an openai-whisper model, 'mini' (ships with wat, for trying it), or a checkpoint's path.", panel="Model")
+    The names of weights are not part of the fingerprint: the hashes of the files that they stand for are.
+    """
+
+    model: str = option("small", "Name of an openai-whisper model, 'mini' (ships with wat, for trying it), or a checkpoint's path.", panel="Model", fingerprint=False)
     model_dir: Path | None = option(None, "Folder that holds or receives the weights.", panel="Model", fingerprint=False)
-    tagger_checkpoint: Path | None = option(None, "Whisper-AT head to use instead of the model's own.", panel="Model")
-    tagger: str | None = option(None, "A second, smaller encoder for the sounds only: tiny, base or small.", panel="Model", choices=("tiny", "base", "small"))
+    tagger_checkpoint: Path | None = option(None, "Whisper-AT head to use instead of the model's own.", panel="Model", fingerprint=False)
+    tagger: str | None = option(None, "A second, smaller encoder for the sounds only: tiny, base or small.", panel="Model", fingerprint=False, choices=("tiny", "base", "small"))
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", panel="Model", fingerprint=False)
     fp16: bool = option(True, "Use float16 on a GPU (a CPU always computes in float32).", panel="Model")
     threads: int = option(0, "CPU threads for torch; 0 leaves the choice to torch.", panel="Model", fingerprint=False)
     offline: bool = option(False, "Never fetch anything.", panel="Model", fingerprint=False)
+
+    def __post_init__(self) -> None:
+        _check(self.threads >= 0, f"--threads {self.threads}: it is 0 or more")
+
+
+FORMATS = ("srt", "vtt", "txt", "tsv", "json")
+"""What ``--output-format`` can name, besides ``all``."""
+
+STDOUT = Path("-")
+"""``--output-dir -``: the one output goes to standard output."""
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Which files are written, and where."""
+
+    output_dir: Path | None = option(None, "Folder for the outputs, laid out as the inputs are; - for standard output (one file, one format). Beside each input if left out.", panel="Output", short="-o", fingerprint=False)
+    output_format: str = option("srt,vtt,json", "Formats by comma: srt, vtt, txt, tsv, json, or all. The JSON sidecar is always written.", panel="Output", short="-f", fingerprint=False)
+    names: str = option("stem", "Name outputs after the input's stem (talk.srt) or its full name (talk.mp4.srt).", panel="Output", choices=("stem", "full"), fingerprint=False)
+    overwrite: bool = option(False, "Do everything again, and replace also files that wat did not write or that were changed since.", panel="Output", fingerprint=False)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.requested if name not in (*FORMATS, "all")]
+        _check(not unknown, f"--output-format {self.output_format}: {', '.join(unknown)} is none of {', '.join(FORMATS)}, all")
+        _check(bool(self.requested), "--output-format: it names no format")
+        _check(not self.to_stdout or len(self.formats) == 1, "--output-dir - takes one format: add, for example, -f srt")
+
+    @property
+    def requested(self) -> tuple[str, ...]:
+        """Format names as they were written, lower case."""
+        return tuple(name.strip().lower() for name in self.output_format.split(",") if name.strip())
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Formats to write, in the order of `FORMATS`, each once."""
+        return FORMATS if "all" in self.requested else tuple(name for name in FORMATS if name in self.requested)
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether the one output goes to standard output."""
+        return self.output_dir == STDOUT
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """Which part of each input is read, and how the run reports."""
+
+    audio_track: str | None = option(None, "Audio track by number (0 is the first) or language; the default-flagged one if left out.", panel="Input")
+    null: bool = option(False, "Read the paths from standard input, separated by NUL (find -print0).", panel="Input", short="-0", fingerprint=False)
+    dry_run: bool = option(False, "Print what would be done and why, and write nothing.", panel="Run", fingerprint=False)
+    quiet: bool = option(False, "Say nothing but errors.", panel="Run", short="-q", fingerprint=False)
+    verbose: bool = option(False, "Say more: tracks, models, timings, tracebacks.", panel="Run", short="-v", fingerprint=False)
