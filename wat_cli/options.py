@@ -7,7 +7,8 @@ Names and defaults of openai-whisper's options are openai-whisper's (20250625).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ def option(
     """
     metadata = {"help": help, "panel": panel, "choices": choices, "short": short, "fingerprint": fingerprint}
     return field(default=default, metadata=metadata)
+
+
+def settings_of(options: Iterable[Any]) -> dict[str, Any]:
+    """Name and value of every option that decides the result, over several options objects."""
+    return {
+        item.name: getattr(group, item.name)
+        for group in options
+        for item in fields(group)
+        if item.metadata.get("fingerprint")
+    }
 
 
 def _check(condition: bool, message: str) -> None:

@@ -1,8 +1,7 @@
-"""What was heard in one file: the values that flow from the engine to the captions, and their JSON.
+"""What was heard in one file: the values that flow from the engine to the captions.
 
 Times are seconds on the file's own clock unless a name says otherwise. Everything here is frozen; the JSON form
-(`Transcript.to_json`, `Transcript.from_json`) is the sidecar that ``wat`` writes beside its captions, described by
-``data/sidecar.schema.json``.
+(`wat_cli.sidecar`) is what ``wat`` writes beside its captions, described by ``data/sidecar.schema.json``.
 """
 
 from __future__ import annotations
@@ -164,3 +163,5 @@ class Transcript:
     """What a reader should know: no speech found, captions not written, broken layout rules."""
     labels: tuple[str, ...] = ()
     """Display name of each tag class, in the head's order."""
+    fingerprint: str = ""
+    """Hash of the settings and the weights: another run with the same would give the same result."""
