@@ -85,6 +85,15 @@ class TranscribeOptions:
             object.__setattr__(self, "language", code)
         _check(0.0 <= self.temperature, f"--temperature {self.temperature}: it cannot be negative")
         _check(self.patience is None or self.beam_size is not None, "--patience needs --beam-size")
+        _check(all(point >= 0 for point in self.clips), f"--clip-timestamps {self.clip_timestamps}: times cannot be negative")
+
+    @property
+    def clips(self) -> tuple[float, ...]:
+        """The numbers of `clip_timestamps`: seconds, starts and ends in turn."""
+        try:
+            return tuple(float(point) for point in self.clip_timestamps.split(",")) if self.clip_timestamps else ()
+        except ValueError:
+            raise UsageError(f"--clip-timestamps {self.clip_timestamps}: seconds are expected, by comma") from None
 
     @property
     def temperatures(self) -> tuple[float, ...]:
@@ -132,6 +141,7 @@ class ModelOptions:
     model_dir: Path | None = option(None, "Folder that holds or receives the weights.", panel="Model", fingerprint=False)
     tagger_checkpoint: Path | None = option(None, "Whisper-AT head to use instead of the model's own.", panel="Model", fingerprint=False)
     tagger: str | None = option(None, "A second, smaller encoder for the sounds only: tiny, base or small.", panel="Model", fingerprint=False, choices=("tiny", "base", "small"))
+    tagger_head: str | None = option(None, "Width of the published head: 512 or full; 512 where it is published, if left out.", panel="Model", fingerprint=False, choices=("512", "full"))
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", panel="Model", fingerprint=False)
     fp16: bool = option(True, "Use float16 on a GPU (a CPU always computes in float32).", panel="Model")
     threads: int = option(0, "CPU threads for torch; 0 leaves the choice to torch.", panel="Model", fingerprint=False)
@@ -139,6 +149,8 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         _check(self.threads >= 0, f"--threads {self.threads}: it is 0 or more")
+        _check(self.tagger in (None, "tiny", "base", "small"), f"--tagger {self.tagger}: it is tiny, base or small")
+        _check(self.tagger_head in (None, "512", "full"), f"--tagger-head {self.tagger_head}: it is 512 or full")
 
 
 FORMATS = ("srt", "vtt", "txt", "tsv", "json")
@@ -188,3 +200,40 @@ class BatchOptions:
     dry_run: bool = option(False, "Print what would be done and why, and write nothing.", panel="Run", fingerprint=False)
     quiet: bool = option(False, "Say nothing but errors.", panel="Run", short="-q", fingerprint=False)
     verbose: bool = option(False, "Say more: tracks, models, timings, tracebacks.", panel="Run", short="-v", fingerprint=False)
+
+
+STYLES = ("default", "netflix", "plain")
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """How captions are laid out: a style, and each of its numbers where the user wants another.
+
+    None leaves a number to the style (`wat_cli.captions.rules.STYLE_RULES`); durations are seconds. Of
+    openai-whisper's four options `max_words_per_line` and `highlight_words` need word timestamps, as there;
+    `max_line_width` and `max_line_count` hold without them too.
+    """
+
+    style: str = option("default", "Layout rules: default and netflix read well, plain keeps the times of the segments.", panel="Captions", choices=STYLES)
+    max_line_width: int | None = option(None, "Columns in a line; a Chinese, Japanese or Korean character takes two (42).", panel="Captions")
+    max_line_count: int | None = option(None, "Lines in a caption (2). With --max-line-width and word timestamps, captions run across segments.", panel="Captions")
+    max_words_per_line: int | None = option(None, "Words in a caption (needs --word-timestamps).", panel="Captions")
+    highlight_words: bool = option(False, "Underline each word as it is spoken (needs --word-timestamps).", panel="Captions")
+    min_duration: float | None = option(None, "Seconds that a caption stays at least, where speech leaves room (0.834).", panel="Captions")
+    max_duration: float | None = option(None, "Seconds that a caption stays at most (7).", panel="Captions")
+    max_cps: float | None = option(None, "Reading speed: columns a second at most, where speech leaves room (20).", panel="Captions")
+    min_gap: float | None = option(None, "Seconds between two captions at least: two frames (0.084).", panel="Captions")
+    closed_gap: float | None = option(None, "Gaps shorter than this are closed to the least gap (0.5).", panel="Captions")
+    linger: float | None = option(None, "Seconds that a caption may outlast its words to be read (1.5; netflix 0.5).", panel="Captions")
+    vtt_classes: bool = option(False, "Mark sounds in VTT files as <c.sound>.", panel="Captions")
+
+    def __post_init__(self) -> None:
+        _check(self.style in STYLES, f"--style {self.style}: it is one of {', '.join(STYLES)}")
+        for name, least in (("max_line_width", 8), ("max_line_count", 1), ("max_words_per_line", 1)):
+            value = getattr(self, name)
+            _check(value is None or value >= least, f"--{name.replace('_', '-')} {value}: it is at least {least}")
+        for name in ("min_duration", "max_duration", "max_cps", "min_gap", "closed_gap", "linger"):
+            value = getattr(self, name)
+            _check(value is None or 0 <= value < 1e6, f"--{name.replace('_', '-')} {value}: it is 0 or more")
+        _check(self.max_cps is None or self.max_cps >= 1, f"--max-cps {self.max_cps}: it is at least 1")
+        _check(self.max_duration is None or self.max_duration >= 1, f"--max-duration {self.max_duration}: it is at least 1")
