@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import random
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -192,6 +193,16 @@ class SoundBank:
         for entry in self._entries[name]:
             samples = self._samples[entry.offset : entry.offset + entry.length].astype(np.float32) / 32768
             yield SoundClip(levelled(samples), self._indices[entry.labels], self._main[entry.labels], name, "abrupt" if entry.kind == "abrupt" else "sustained")
+
+    def background(self, rng: random.Random, count: int) -> NDArray[np.float32]:
+        """`count` samples of one or more clips end to end, at a root mean square of 1: what lies under speech."""
+        generator = np.random.default_rng(rng.getrandbits(32))
+        out, at = np.zeros(count, np.float32), 0
+        while at < count:
+            taken = self.draw(generator).samples[: count - at]
+            out[at : at + len(taken)] = taken
+            at += len(taken)
+        return out / np.float32(np.sqrt(np.mean(out**2)) + 1e-9)
 
     def _varied(self, rng: np.random.Generator, entry: Entry, seconds: float | None) -> NDArray[np.float32]:
         pace = float(rng.uniform(0.92, 1.08))
