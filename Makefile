@@ -1,0 +1,51 @@
+# `make demo` and `make test` set up .venv themselves; everything they write lies in .venv/ and build/ (both ignored).
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+FILMS := sample_media
+
+.PHONY: demo test lint films sounds clean
+
+demo: .venv/ready ## caption the sample films with the embedded model and show one caption file
+	$(BIN)/wat caption $(FILMS) --model mini --output-dir build/demo
+	@echo; echo "build/demo/market.vtt:"; echo; cat build/demo/market.vtt
+
+test: .venv/ready-test build/node ## every test, then the line that pytest closes with
+	$(BIN)/python -m pytest
+
+lint: .venv/ready-test ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+films: .venv/ready-training ## render sample_media again (needs ffmpeg, flite, espeak-ng, festival, fluidsynth)
+	$(BIN)/python -m sample_media.make_films
+
+sounds: .venv/ready-training ## the pool of sounds that training and benchmarks mix with speech
+	$(BIN)/python -m training.sounds build/sounds --split train
+	$(BIN)/python -m training.sounds build/sounds --split judge --variants 20 --pieces 60
+
+clean:
+	rm -rf build .venv
+
+# torch comes first and alone, so that its pinned build is settled before anything else asks for it.
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) torch
+	$(PIP) --editable .
+	touch $@
+
+# whisper-at pins an old numba; its model code, which is what the tests compare with, needs none of its dependencies.
+.venv/ready-test: .venv/ready
+	$(PIP) --editable '.[test]'
+	$(PIP) --no-deps whisper-at==0.5
+	touch $@
+
+.venv/ready-training: .venv/ready
+	$(PIP) --editable '.[training]'
+	touch $@
+
+# The W3C's WebVTT parser judges the caption files; where there is no npm its tests are skipped and say so.
+build/node:
+	mkdir -p $@
+	-command -v npm >/dev/null && npm install --silent --no-save --prefix $@ webvtt-parser@2.2.0

@@ -1,0 +1,46 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ffmpeg_on_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """openai-whisper, the reference, calls ``ffmpeg`` by name: where none is installed, imageio-ffmpeg's stands in."""
+    if shutil.which("ffmpeg"):
+        yield
+        return
+    import imageio_ffmpeg
+
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
+    yield
+    os.environ["PATH"] = before
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of data that lies beside the checkout where the project is developed, and nowhere else."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared, which is not part of the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mini() -> Path:
+    """The embedded model's checkpoint; its head lies beside it."""
+    checkpoint = ROOT / "wat_cli/data/mini.pt"
+    if not checkpoint.exists():
+        pytest.skip("needs the embedded model, wat_cli/data/mini.pt")
+    return checkpoint
