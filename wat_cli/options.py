@@ -237,3 +237,27 @@ class CaptionOptions:
             _check(value is None or 0 <= value < 1e6, f"--{name.replace('_', '-')} {value}: it is 0 or more")
         _check(self.max_cps is None or self.max_cps >= 1, f"--max-cps {self.max_cps}: it is at least 1")
         _check(self.max_duration is None or self.max_duration >= 1, f"--max-duration {self.max_duration}: it is at least 1")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that one run was asked for."""
+
+    transcribe: TranscribeOptions = field(default_factory=TranscribeOptions)
+    tags: TagOptions = field(default_factory=TagOptions)
+    captions: CaptionOptions = field(default_factory=CaptionOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+    batch: BatchOptions = field(default_factory=BatchOptions)
+
+    def __post_init__(self) -> None:
+        captions, words = self.captions, self.transcribe.word_timestamps
+        for name in ("max_words_per_line", "highlight_words"):
+            _check(words or not getattr(captions, name), f"--{name.replace('_', '-')} needs --word-timestamps")
+        silence = self.transcribe.hallucination_silence_threshold
+        _check(words or silence is None, "--hallucination-silence-threshold needs --word-timestamps")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Name and value of every option that decides the result."""
+        return settings_of(getattr(self, group.name) for group in fields(self))
