@@ -20,6 +20,7 @@ Messages are written for the person at the terminal: they name the file and the 
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -87,3 +88,13 @@ class ForeignOutput(OutputError):
 
 class CheckpointError(WatError):
     """A checkpoint file is damaged, or is not what its name promises."""
+
+
+def shown(path: Path) -> str:
+    """A path for people: line breaks, control characters and bytes that are no text are escaped."""
+    return printable(str(path))
+
+
+def printable(text: str) -> str:
+    """`text` with everything that a terminal would not simply print escaped as in a Python string."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
