@@ -1,0 +1,246 @@
+"""Train the embedded model's speech half: ``python -m training.asr STAGE --speech DIR --out FILE [--init FILE]``.
+
+openai-whisper's own modules, in three stages (`STAGES`): the encoder learns letters by CTC on short clips, the decoder
+joins, then full 30 s windows with sounds, silence and prompts. Short clips sit at random positions of the 30 s, so
+that every position of the encoder and every timestamp is learned at a short clip's price. Token-embedding rows that
+no training text uses are one learned row, whose weight in the softmax is their number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import random
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from whisper.model import ModelDimensions, Whisper
+
+from training.sounds import SoundBank
+from training.windows import (
+    CTC_CLASSES,
+    IGNORE,
+    N_VOCAB,
+    TOKENIZER,
+    Background,
+    Batch,
+    Mixture,
+    SpeechPool,
+    Windows,
+    coloured_noise,
+    text_tokens,
+)
+
+DIMENSIONS = ModelDimensions(
+    n_mels=80, n_audio_ctx=1500, n_audio_state=256, n_audio_head=4, n_audio_layer=4,
+    n_vocab=N_VOCAB, n_text_ctx=448, n_text_state=256, n_text_head=4, n_text_layer=3,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the training."""
+
+    mixture: Mixture
+    steps: int
+    learning_rate: float
+    final_rate: float
+    """Share of `learning_rate` that is left at the end (cosine in between)."""
+    ctc_weight: float
+    warmup: int = 150
+
+
+STAGES = {
+    "ctc": Stage(Mixture((2.5, 3.5, 5.0), 130, noise=0.1, snr=(20, 40), long_gaps=0.0, decoder=False), 1500, 2e-3, 0.9, 1.0),
+    "short": Stage(
+        Mixture((3.0, 4.0, 6.0), 130, noise=0.2, snr=(12, 30), silence=0.03, long_gaps=0.05),
+        2600, 1.5e-3, 0.6, 1.0,
+    ),
+    "full": Stage(
+        Mixture((30.0, 30.0, 6.0), 150, noise=0.4, snr=(5, 30), silence=0.08, partial=0.5, prompt=0.35),
+        4500, 1.2e-3, 0.01, 0.5,
+    ),
+}  # fmt: skip
+
+
+class SmallWhisper(nn.Module):
+    """A `whisper.model.Whisper` in training: its embedding cut to the tokens in use, a CTC layer on its encoder."""
+
+    def __init__(self, vocabulary: list[int]) -> None:
+        super().__init__()
+        self.whisper = Whisper(DIMENSIONS)
+        width = DIMENSIONS.n_text_state
+        nn.init.normal_(self.whisper.decoder.positional_embedding, std=0.01)
+        self.register_buffer("vocabulary", torch.tensor(vocabulary))
+        row = torch.full((N_VOCAB,), len(vocabulary))  # every other token: the shared last row
+        row[self.vocabulary] = torch.arange(len(vocabulary))
+        self.register_buffer("row", row)
+        self.embedding = nn.Parameter(torch.randn(len(vocabulary) + 1, width) * 0.02)
+        self.ctc = nn.Linear(width, len(CTC_CLASSES) + 1)
+
+    def trained(self) -> list[nn.Parameter]:
+        """Parameters to optimise: all but the full embedding, which `full_state` writes."""
+        full = self.whisper.decoder.token_embedding.weight
+        return [p for p in self.parameters() if p is not full and p.requires_grad]
+
+    def encode(self, mel: Tensor, offsets: Tensor) -> Tensor:
+        """Audio features of windows that start at encoder position `offsets` of the 30 s."""
+        encoder = self.whisper.encoder
+        x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mel)))).permute(0, 2, 1)
+        places = offsets[:, None] + torch.arange(x.shape[1])
+        x = x + encoder.positional_embedding[places]
+        for block in encoder.blocks:
+            x = block(x)
+        return encoder.ln_post(x)
+
+    def token_loss(self, features: Tensor, tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy over all labels, and over text alone."""
+        decoder = self.whisper.decoder
+        x = F.embedding(self.row[tokens], self.embedding) + decoder.positional_embedding[: tokens.shape[1]]
+        for block in decoder.blocks:
+            x = block(x, features, mask=decoder.mask)
+        wanted = labels != IGNORE
+        logits = (decoder.ln(x)[wanted] @ self.embedding.T).float()
+        shared = math.log(N_VOCAB - len(self.vocabulary))
+        logits = torch.cat([logits[:, :-1], logits[:, -1:] + shared], dim=-1)
+        loss = F.cross_entropy(logits, self.row[labels[wanted]], reduction="none")
+        return loss.mean(), loss[labels[wanted] < TOKENIZER.eot].mean()
+
+    def ctc_loss(self, features: Tensor, letters: list[Tensor]) -> Tensor:
+        """CTC over letters, per letter, of the rows that have any."""
+        rows = [i for i, row in enumerate(letters) if len(row)]
+        log_probs = self.ctc(features[rows]).float().log_softmax(-1).transpose(0, 1)
+        lengths = torch.tensor([len(letters[i]) for i in rows])
+        frames = torch.full((len(rows),), log_probs.shape[0])
+        return F.ctc_loss(log_probs, torch.cat([letters[i] for i in rows]), frames, lengths, zero_infinity=True)
+
+    def full_state(self) -> dict[str, Tensor]:
+        """The state dict that `whisper.load_model` reads, with all 51,864 embedding rows."""
+        state = {name: value.detach().clone() for name, value in self.whisper.state_dict().items()}
+        state["decoder.token_embedding.weight"] = self.embedding.detach()[self.row].clone()
+        return state
+
+
+class Backgrounds:
+    """Draws what lies under speech: mostly sounds of the bank, now and then plain noise."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bank = SoundBank(folder)
+
+    def __call__(self, rng: random.Random, n: int) -> np.ndarray:
+        return coloured_noise(rng, n) if rng.random() < 0.25 else self.bank.background(rng, n)
+
+
+def vocabulary(pool: SpeechPool) -> list[int]:
+    """Tokens that the training may write: those of its texts, and every special token."""
+    used = {token for text in pool.texts() for token in text_tokens(text)}
+    return sorted(used) + list(range(TOKENIZER.eot, N_VOCAB))
+
+
+def save(model: SmallWhisper, path: Path) -> None:
+    """An OpenAI-format checkpoint with what training needs to go on beside it; whole or not at all."""
+    extra = {"embedding": model.embedding.detach(), "vocabulary": model.vocabulary, "ctc": model.ctc.state_dict()}
+    partial = path.with_suffix(".part")
+    torch.save({"dims": asdict(DIMENSIONS), "model_state_dict": model.full_state(), "training": extra}, partial)
+    partial.replace(path)
+
+
+def resume(path: Path) -> SmallWhisper:
+    """The model that `save` wrote."""
+    checkpoint = torch.load(path, weights_only=True)
+    extra = checkpoint["training"]
+    model = SmallWhisper(extra["vocabulary"].tolist())
+    model.whisper.load_state_dict(checkpoint["model_state_dict"])
+    model.embedding.data.copy_(extra["embedding"])
+    model.ctc.load_state_dict(extra["ctc"])
+    return model
+
+
+def letter_error(model: SmallWhisper, batch: Batch) -> float:
+    """Letter error rate of the CTC layer's best path."""
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        best = model.ctc(model.encode(batch.mel, batch.offsets)).argmax(-1)
+    errors = total = 0
+    for row, target in zip(best, batch.letters, strict=True):
+        heard = [k for k, _ in itertools.groupby(row.tolist()) if k]
+        errors += edit_distance(heard, target.tolist())
+        total += len(target)
+    return errors / max(1, total)
+
+
+def edit_distance(heard: list, wanted: list) -> int:
+    """Levenshtein distance."""
+    previous = list(range(len(wanted) + 1))
+    for i, a in enumerate(heard, 1):
+        current = [i]
+        for j, b in enumerate(wanted, 1):
+            current.append(min(previous[j] + 1, current[-1] + 1, previous[j - 1] + (a != b)))
+        previous = current
+    return previous[-1]
+
+
+def train(stage: Stage, model: SmallWhisper, pools: list[Path], dev: list[Path], out: Path, seed: int, background: Background) -> None:
+    """Run one stage and save the result (and every 500 steps on the way)."""
+    loader = iter(DataLoader(Windows(pools, stage.mixture, seed, background), batch_size=None, num_workers=1, prefetch_factor=6))
+    quiet = replace(stage.mixture, noise=0.0, silence=0.0, partial=0.0, prompt=0.0, masking=0.0)
+    judged = next(iter(Windows(dev, quiet, 1, background)))
+    optimizer = torch.optim.AdamW(model.trained(), lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    started, seen = time.monotonic(), []
+    for step in range(1, stage.steps + 1):
+        done = step / stage.steps
+        rate = stage.final_rate + (1 - stage.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
+        for group in optimizer.param_groups:
+            group["lr"] = stage.learning_rate * rate * min(1.0, step / stage.warmup)
+        batch = next(loader)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            features = model.encode(batch.mel, batch.offsets)
+            zero = torch.zeros(())
+            tokens, text = model.token_loss(features, batch.tokens, batch.labels) if stage.mixture.decoder else (zero, zero)
+        letters = model.ctc_loss(features.float(), batch.letters)
+        optimizer.zero_grad()
+        (tokens + stage.ctc_weight * letters).backward()
+        nn.utils.clip_grad_norm_(model.trained(), 1.0)
+        optimizer.step()
+        seen.append((tokens.item(), text.item(), letters.item()))
+        if step % 50 == 0:
+            mean = np.nanmean(np.array(seen), axis=0)
+            seen = []
+            print(f"{step} {time.monotonic() - started:.0f}s tokens {mean[0]:.3f} text {mean[1]:.3f} ctc {mean[2]:.3f}", flush=True)
+        if step % 500 == 0 or step == stage.steps:
+            save(model, out)
+            print(f"{step} letter error on new sentences {letter_error(model, judged):.3f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--speech", type=Path, required=True, help="folder of the pools that training.voices wrote")
+    parser.add_argument("--sounds", type=Path, help="folder of the pool that training.sounds wrote (full stage)")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--init", type=Path)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    random.seed(args.seed)
+    stage = STAGES[args.stage]
+    stage = replace(stage, steps=args.steps or stage.steps, learning_rate=args.rate or stage.learning_rate)
+    pools = [args.speech / "grammar", args.speech / "loose"]
+    model = resume(args.init) if args.init else SmallWhisper(vocabulary(SpeechPool(pools)))
+    dev = [args.speech / "dev-grammar", args.speech / "dev-loose"]
+    background = Backgrounds(args.sounds) if args.sounds else coloured_noise
+    train(stage, model, pools, dev, args.out, args.seed + 1000 * list(STAGES).index(args.stage), background)
+
+
+if __name__ == "__main__":
+    main()
