@@ -1,0 +1,1 @@
+"""The torch boundary: mel, encoder, decoder, word alignment and the tagging head. Nothing outside imports torch."""

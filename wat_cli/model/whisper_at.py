@@ -1,0 +1,121 @@
+"""Whisper with its layers open: one encoder pass gives the decoder its features and the tagging head every layer.
+
+The module is openai-whisper's own `Whisper`; forward hooks on the encoder's blocks pool each block's output 20:1 in
+time, as Whisper-AT does (Gong et al. 2023, section 3; ``whisper_at/model.py``, `AudioEncoder.forward`: each block's
+output, first block first, before ``ln_post``). `WhisperAT.encode` is the only encoder call in the program.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import whisper
+from torch import Tensor
+from whisper.model import ModelDimensions, Whisper
+
+from wat_cli.errors import CheckpointError
+
+POOLING = 20
+"""Encoder frames (20 ms) per pooled step of 0.4 s."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What one encoder pass over a batch of windows gives."""
+
+    audio_features: Tensor
+    """[batch, 1500, width]: the decoder's input."""
+    layer_features: tuple[Tensor, ...] | None
+    """One [layers, steps, width] per window, for the tagging head; None where it was not asked for."""
+
+
+class WhisperAT:
+    """A Whisper model whose encoder also hands out its layers."""
+
+    def __init__(self, model: Whisper, dtype: torch.dtype = torch.float32) -> None:
+        """`dtype` is what windows are computed in: float16 on a GPU, as openai-whisper does, float32 on a CPU."""
+        self.model = model.eval().requires_grad_(False)
+        self.dtype = dtype
+        self.passes = 0
+        """Windows encoded so far."""
+
+    @property
+    def dims(self) -> ModelDimensions:
+        """The model's dimensions."""
+        return self.model.dims
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return torch.device(self.model.device)
+
+    @torch.inference_mode()
+    def encode(self, mel: Tensor, frames: Sequence[slice] | None = None) -> Encoded:
+        """Encode windows `mel` [batch, n_mels, 3000].
+
+        `frames` asks for the layers too: for each window the encoder frames that make whole steps of the file's grid
+        (their number a multiple of 20; windows begin anywhere between two steps).
+        """
+        pooled: list[list[Tensor]] = [[] for _ in frames or ()]
+
+        def pool(_module: Any, _inputs: Any, output: Tensor) -> None:
+            for row, span in enumerate(frames or ()):
+                frames_of_steps = output[row, span].float().view(-1, POOLING, output.shape[-1])
+                pooled[row].append(frames_of_steps.mean(dim=1))
+
+        hooks = [block.register_forward_hook(pool) for block in self.model.encoder.blocks] if frames else []
+        try:
+            audio_features = self.model.encoder(mel.to(self.device, self.dtype))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self.passes += mel.shape[0]
+        layers = tuple(torch.stack(row) for row in pooled) if frames is not None else None
+        return Encoded(audio_features, layers)
+
+
+def load_whisper(path: Path, name: str | None = None, device: torch.device | str = "cpu") -> Whisper:
+    """Load an OpenAI-format checkpoint into openai-whisper's own module.
+
+    `name` picks the official alignment heads for word times; without one openai-whisper's default stands, the last
+    half of the decoder's layers. Raises CheckpointError for a file that is damaged or something else.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        dims = ModelDimensions(**checkpoint["dims"])
+        state_dict = checkpoint["model_state_dict"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a Whisper checkpoint in OpenAI's format ({error})") from None
+    sizes = {field.name: getattr(dims, field.name) for field in fields(dims)}
+    for field_name, size in sizes.items():
+        if not isinstance(size, int) or not 0 < size <= 1_000_000:
+            raise CheckpointError(f"{path}: {field_name} is {size!r}")
+    if dims.n_mels not in (80, 128) or dims.n_audio_ctx != 1500:
+        raise CheckpointError(f"{path}: {dims.n_mels} mel bands, {dims.n_audio_ctx} positions are not a Whisper model's")
+    try:
+        model = Whisper(dims)
+        model.load_state_dict(state_dict)
+    except (RuntimeError, AssertionError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its weights do not fit its own dimensions: {error}") from None
+    if heads := whisper._ALIGNMENT_HEADS.get(name or ""):
+        model.set_alignment_heads(heads)
+    return model.to(device)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The dictionary in `path`, tensors only (``weights_only=True``), mapped into memory where its layout allows."""
+    try:
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (RuntimeError, ValueError):  # a deflated or an old-format file cannot be mapped
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{path} is not a checkpoint: it holds a {type(checkpoint).__name__}")
+    return checkpoint
