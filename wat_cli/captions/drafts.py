@@ -1,0 +1,223 @@
+"""Captions in the making: speech cut into drafts, each with the room it needs to be read.
+
+A `Draft` is the one mutable value of this room; it never leaves it. Times are integer milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from wat_cli.captions.characters import width
+from wat_cli.captions.layout import JOIN_PAUSE_MS, Flow, break_lines, fits, flow_of, split_flow
+from wat_cli.captions.rules import CueLine, LayoutRules
+from wat_cli.options import CaptionOptions
+from wat_cli.transcript import Segment
+
+
+@dataclass
+class Draft:
+    """A caption before its end is settled."""
+
+    start: int
+    spoken_end: int
+    """Where its words or its sound end; what the screen shows may last longer."""
+    flow: Flow | None = None
+    """Its words; None for a sound alone."""
+    sounds: list[str] = field(default_factory=list)
+    """Its sound captions as shown: ``[Music]``."""
+    end: int = 0
+    """Where it leaves the screen."""
+
+    def lines(self, rules: LayoutRules) -> tuple[CueLine, ...] | None:
+        """The draft's lines; None where words and sounds together do not fit.
+
+        Sounds come first, on a line of their own where the words leave one, otherwise before the words.
+        """
+        label = " ".join(self.sounds)
+        if self.flow is None:
+            return _sound_lines(self.sounds, label, rules)
+        if not label:
+            return _text_lines(self.flow, 0, rules.width, rules.lines)
+        apart = _text_lines(self.flow, 0, rules.width, rules.lines - 1)
+        if apart is not None and width(label) <= rules.width:
+            return (CueLine(label, len(label)), *apart)
+        texts = tuple(self.sounds)
+        blank = (self.start,) * len(texts)
+        before = Flow(texts, (True,) * len(texts), blank, blank)
+        return _text_lines(before + self.flow, len(texts), rules.width, rules.lines)
+
+    def columns(self) -> int:
+        """Columns to read; a line break counts nothing."""
+        label = sum(width(sound) for sound in self.sounds) + max(0, len(self.sounds) - 1)
+        return label + (self.flow.wide(0, len(self.flow.texts)) if self.flow else 0)
+
+    def reading_ms(self, rules: LayoutRules) -> int:
+        """Time that it should stay on screen: the least duration, or more to be read."""
+        return max(rules.min_ms, -int(-self.columns() * 1000 // rules.cps))
+
+
+def _sound_lines(sounds: Sequence[str], label: str, rules: LayoutRules) -> tuple[CueLine, ...] | None:
+    if len(sounds) <= rules.lines and all(width(sound) <= rules.width for sound in sounds):
+        return tuple(CueLine(sound, len(sound)) for sound in sounds)
+    return (CueLine(label, len(label)),) if width(label) <= rules.width else None
+
+
+def _text_lines(flow: Flow, sounds: int, limit: int, count: int) -> tuple[CueLine, ...] | None:
+    """The flow in lines; its first `sounds` units are sound captions."""
+    borders = break_lines(flow, limit, count)
+    if borders is None:
+        return None
+    labels = (flow.text(first, min(stop, sounds)) if first < sounds else "" for first, stop in borders)
+    texts = (flow.text(first, stop) for first, stop in borders)
+    return tuple(CueLine(text, len(label)) for text, label in zip(texts, labels, strict=True))
+
+
+def speech_drafts(segments: Iterable[Segment], options: CaptionOptions, rules: LayoutRules) -> list[Draft]:
+    """Speech as drafts in order of time, each fit for the screen, short ones joined where they can be.
+
+    Two of openai-whisper's options cut differently, where words have times: with `max_words_per_line` a segment is
+    first cut after every so many words; with `max_line_width` and `max_line_count` both given, segments run on into
+    each other up to a pause of three seconds.
+    """
+    parts = [part for segment in segments for part in _by_words(segment, options)]
+    parts.sort(key=lambda part: (part.start, part.end))
+    flows = [flow for part in parts if (flow := flow_of(part, rules.width)) is not None]
+    if options.max_line_width is not None and options.max_line_count is not None:
+        flows = _run_on(flows)
+    drafts = [Draft(part.starts[0], part.ends[-1], part) for flow in flows for part in split_flow(flow, rules)]
+    drafts.sort(key=lambda draft: draft.start)
+    return drafts if options.max_words_per_line else _join_short(drafts, rules)
+
+
+def _by_words(segment: Segment, options: CaptionOptions) -> list[Segment]:
+    """The segment cut after every `max_words_per_line` words, if that is asked for and its words are known."""
+    count, words = options.max_words_per_line, segment.words
+    if not count or not words or len(words) <= count:
+        return [segment]
+    groups = [words[first : first + count] for first in range(0, len(words), count)]
+    texts = ["".join(word.word for word in group) for group in groups]
+    return [
+        replace(segment, start=group[0].start, end=group[-1].end, text=text, words=group)
+        for group, text in zip(groups, texts, strict=True)
+    ]
+
+
+def _run_on(flows: list[Flow]) -> list[Flow]:
+    """Flows with word times joined where less than three seconds lie between them, as openai-whisper's writer does."""
+    runs: list[list[Flow]] = []
+    for flow in flows:
+        last = runs[-1][-1] if runs else None
+        if last and last.word_timed and flow.word_timed and flow.starts[0] - last.starts[-1] <= JOIN_PAUSE_MS:
+            runs[-1].append(flow)
+        else:
+            runs.append([flow])
+    return [_chain(run) for run in runs]
+
+
+def _chain(run: list[Flow]) -> Flow:
+    if len(run) == 1:
+        return run[0]
+    texts = tuple(text for flow in run for text in flow.texts)
+    spaces = tuple(space for flow in run for space in (*flow.spaces[:-1], True))
+    starts = tuple(start for flow in run for start in flow.starts)
+    return Flow(texts, (*spaces[:-1], False), starts, tuple(end for flow in run for end in flow.ends), word_timed=True)
+
+
+def _join_short(drafts: list[Draft], rules: LayoutRules) -> list[Draft]:
+    """Drafts with too little time to be read joined with a neighbour, where that gives a better caption."""
+    joined: list[Draft] = []
+    place = 0
+    while place < len(drafts):
+        draft = drafts[place]
+        room = _room(draft, drafts[place + 1] if place + 1 < len(drafts) else None, rules)
+        if room < draft.reading_ms(rules):
+            following = drafts[place + 1] if place + 1 < len(drafts) else None
+            after = drafts[place + 2] if place + 2 < len(drafts) else None
+            if following and (both := _joined(draft, following, after, rules)):
+                drafts[place + 1] = both
+                place += 1
+                continue
+            if joined and (both := _joined(joined[-1], draft, following, rules)):
+                joined[-1] = both
+                place += 1
+                continue
+        joined.append(draft)
+        place += 1
+    return joined
+
+
+def _room(draft: Draft, following: Draft | None, rules: LayoutRules) -> int:
+    """Longest time that the draft may stay: to the next one, its end with linger, the greatest duration."""
+    latest = min(max(draft.spoken_end + rules.linger_ms, draft.start + rules.min_ms), draft.start + rules.max_ms)
+    if following is not None:
+        latest = min(latest, following.start - rules.gap_ms)
+    return latest - draft.start
+
+
+def _joined(first: Draft, second: Draft, following: Draft | None, rules: LayoutRules) -> Draft | None:
+    """Both as one draft; None where they are apart, do not fit together, or the whole is no easier to read."""
+    if first.flow is None or second.flow is None or second.start - first.spoken_end >= rules.close_ms:
+        return None
+    flow = first.flow + second.flow
+    both = Draft(first.start, max(first.spoken_end, second.spoken_end), flow)
+    if not fits(flow, rules) or both.lines(rules) is None:
+        return None
+    lacking = max(0, both.reading_ms(rules) - _room(both, following, rules))
+    before = max(0, first.reading_ms(rules) - _room(first, second, rules))
+    after = max(0, second.reading_ms(rules) - _room(second, following, rules))
+    return both if lacking < before + after else None
+
+
+def settle_starts(drafts: list[Draft], duration_ms: int, rules: LayoutRules) -> None:
+    """Make the drafts' starts rise and lie inside the file; where speech overlaps, share its time out.
+
+    Starts move only where two captions start together or one would start where the file ends: one caption stands on
+    screen at a time.
+    """
+    count = len(drafts)
+    previous = -1
+    for place, draft in enumerate(drafts):
+        latest = duration_ms - (count - place)
+        start = max(0, min(draft.start, latest))
+        if place and drafts[place - 1].spoken_end > start:
+            start = max(start, min(_share(drafts[place - 1], draft), latest))
+        draft.start = max(start, previous + 1)
+        draft.spoken_end = max(draft.start + 1, min(draft.spoken_end, duration_ms))
+        previous = draft.start
+
+
+def _share(first: Draft, second: Draft) -> int:
+    """Where the second of two overlapping drafts starts: where it is said, unless the first had no time then."""
+    least = min(first.spoken_end - first.start, 834) // 2
+    if second.start - first.start >= least:
+        return second.start
+    end = max(first.spoken_end, second.spoken_end)
+    parts = first.columns() + second.columns()
+    return first.start + (end - first.start) * first.columns() // (parts or 1)
+
+
+def settle_ends(drafts: Sequence[Draft], duration_ms: int, rules: LayoutRules) -> None:
+    """Give each draft its end: long enough to be read where there is room, gaps kept or closed, never an overlap."""
+    for draft, following in zip(drafts, [*drafts[1:], None], strict=True):
+        latest = following.start if following else duration_ms
+        end = min(held_end(draft, rules), latest)
+        if following is not None and latest - end < rules.close_ms:
+            end = _closed(draft.start, end, latest, rules)
+        draft.end = max(draft.start + 1, min(end, latest))
+
+
+def held_end(draft: Draft, rules: LayoutRules) -> int:
+    """Where the draft would end if nothing came after it: spoken, readable, not longer than it may."""
+    readable = draft.start + draft.reading_ms(rules)
+    lingering = max(draft.start + rules.min_ms, draft.spoken_end + rules.linger_ms)
+    return min(max(draft.spoken_end, min(readable, lingering)), draft.start + rules.max_ms)
+
+
+def _closed(start: int, end: int, latest: int, rules: LayoutRules) -> int:
+    """The end of a caption that would leave less than the closing gap before the next one, which starts at `latest`."""
+    target = latest - rules.gap_ms
+    if target - start > rules.max_ms:
+        return max(start + rules.min_ms, latest - rules.close_ms)
+    # A caption of a few frames keeps them rather than the gap
+    return target if target - start >= 2 * rules.gap_ms else latest

@@ -1,0 +1,231 @@
+"""Where text is cut: a segment into captions at clause ends, a caption into balanced lines at natural places.
+
+Times are integer milliseconds, widths are columns (`wat_cli.captions.characters`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+from wat_cli.captions.characters import clean_text, units, width
+from wat_cli.captions.phrasing import cut_penalty
+from wat_cli.captions.rules import LayoutRules
+from wat_cli.transcript import Segment, Word
+
+PAUSE_MS = 300
+"""A pause between words from which a cut there is as good as one at a clause end."""
+LONG_PAUSE_MS = 2000
+"""A pause that no caption should span."""
+JOIN_PAUSE_MS = 3000
+"""Pause from which openai-whisper's writer starts a new caption although segments are joined (``utils.py``)."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A run of text in unbreakable units, each with its time: what captions are cut from."""
+
+    texts: tuple[str, ...]
+    spaces: tuple[bool, ...]
+    """Whether a space follows the unit."""
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    word_timed: bool = False
+    """Whether the times come from words; otherwise they are the segment's, shared out by width."""
+
+    @cached_property
+    def columns(self) -> tuple[int, ...]:
+        """Column at which each unit starts were the flow one line; one more for its end."""
+        wides = (width(text) + space for text, space in zip(self.texts, self.spaces, strict=True))
+        return tuple(accumulate(wides, initial=0))
+
+    def wide(self, first: int, stop: int) -> int:
+        """Columns of the units ``[first, stop)`` on one line."""
+        return self.columns[stop] - self.columns[first] - (1 if self.spaces[stop - 1] else 0)
+
+    def text(self, first: int, stop: int) -> str:
+        """The units ``[first, stop)`` as one line."""
+        spaced = zip(self.texts[first:stop], self.spaces[first:stop], strict=True)
+        return "".join([text + " " if space else text for text, space in spaced]).strip()
+
+    def cut(self, first: int, stop: int) -> Flow:
+        """The units ``[first, stop)`` as a flow."""
+        spaces = (*self.spaces[first : stop - 1], False)
+        return Flow(self.texts[first:stop], spaces, self.starts[first:stop], self.ends[first:stop], self.word_timed)
+
+    def __add__(self, other: Flow) -> Flow:
+        """Two flows joined by a space."""
+        spaces = (*self.spaces[:-1], True, *other.spaces)
+        texts, timed = self.texts + other.texts, self.word_timed and other.word_timed
+        return Flow(texts, spaces, self.starts + other.starts, self.ends + other.ends, timed)
+
+
+def flow_of(segment: Segment, limit: int) -> Flow | None:
+    """The segment's text with a time for every unit; None where it holds no text.
+
+    Units take the times of the segment's words if it has any and they spell its text; otherwise the segment's time is
+    shared out by width.
+    """
+    text = clean_text(segment.text)
+    pieces = units(text, limit)
+    if not pieces:
+        return None
+    texts, spaces = zip(*pieces, strict=True)
+    times = _word_times(texts, segment.words) if segment.words else None
+    if times is not None:
+        return Flow(texts, spaces, *times, word_timed=True)
+    start, end = to_ms(segment.start), to_ms(segment.end)
+    wides = [width(piece) for piece in texts]
+    ends = list(accumulate(wides))
+    scale = max(0, end - start) / (ends[-1] or 1)
+    stops = [start + round(place * scale) for place in ends]
+    return Flow(texts, spaces, (start, *stops[:-1]), tuple(stops))
+
+
+def to_ms(seconds: float) -> int:
+    """Seconds as whole milliseconds, rounded once; 0 for what is no number or lies before the file."""
+    return round(seconds * 1000) if 0 < seconds < 1e9 else 0
+
+
+def _word_times(texts: Sequence[str], words: Sequence[Word]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Start and end of each unit from the words' times; None where the words do not spell the units."""
+    spelled = [(clean_text(word.word).replace(" ", ""), to_ms(word.start), to_ms(word.end)) for word in words]
+    spelled = [entry for entry in spelled if entry[0]]
+    if not spelled or "".join(texts) != "".join(entry[0] for entry in spelled):
+        return None
+    stops = list(accumulate(len(entry[0]) for entry in spelled))
+
+    def time_at(place: int, side: int) -> int:
+        """Time of the character border `place`, as the end (0) or start (1) of what touches it."""
+        word = bisect_right(stops, place - (1 - side))
+        letters, start, end = spelled[word]
+        inside = place - (stops[word] - len(letters))
+        return start + round(max(0, end - start) * inside / len(letters))
+
+    starts, ends, place, last = [], [], 0, 0
+    for text in texts:
+        starts.append(last := max(last, time_at(place, 1)))
+        place += len(text)
+        ends.append(last := max(last, time_at(place, 0)))
+    return tuple(starts), tuple(ends)
+
+
+def reach(flow: Flow, limit: int) -> list[int]:
+    """For each unit, the first unit that no longer fits on a line started with it."""
+    stops, stop, count = [], 0, len(flow.texts)
+    for first in range(count):
+        stop = max(stop, first + 1)
+        while stop < count and flow.wide(first, stop + 1) <= limit:
+            stop += 1
+        stops.append(stop)
+    return stops
+
+
+def break_lines(flow: Flow, limit: int, count: int) -> tuple[tuple[int, int], ...] | None:
+    """The flow in at most `count` lines of `limit` columns: as few as hold it, balanced, broken at natural places.
+
+    Each line as its units ``(first, stop)``; None where the flow does not fit.
+    """
+    total = len(flow.texts)
+    if count < 1:
+        return None
+    if flow.wide(0, total) <= limit:
+        return ((0, total),)
+    stops = reach(flow, limit)
+    needed = _lines_needed(stops, total)
+    if needed > count:
+        return None
+    _, cuts = _best_lines(flow, stops, 0, needed, flow.wide(0, total) / needed, limit)
+    borders = (0, *cuts, total)
+    return tuple(zip(borders, borders[1:], strict=False))
+
+
+def _best_lines(
+    flow: Flow, stops: list[int], first: int, lines: int, mean: float, limit: int
+) -> tuple[float, tuple[int, ...]]:
+    """Least cost of the units from `first` on in exactly `lines` lines, and where they are cut."""
+    total = len(flow.texts)
+    if lines == 1:
+        if stops[first] < total:
+            return float("inf"), ()
+        return ((flow.wide(first, total) - mean) / limit) ** 2, ()
+    best: tuple[float, tuple[int, ...]] = (float("inf"), ())
+    for stop in range(first + 1, min(stops[first], total - lines + 1) + 1):
+        rest, cuts = _best_lines(flow, stops, stop, lines - 1, mean, limit)
+        ragged = ((flow.wide(first, stop) - mean) / limit) ** 2
+        cost = rest + ragged + 0.12 * cut_penalty(flow.texts[stop - 1], flow.texts[stop])
+        if cost < best[0]:
+            best = (cost, (stop, *cuts))
+    return best
+
+
+def fits(flow: Flow, rules: LayoutRules) -> bool:
+    """Whether the flow can be one caption: its lines, its duration, no long pause inside."""
+    if flow.ends[-1] - flow.starts[0] > rules.longest_speech_ms:
+        return False
+    pauses = zip(flow.ends, flow.starts[1:], strict=False) if flow.word_timed else ()
+    if any(start - end > LONG_PAUSE_MS for end, start in pauses):
+        return False
+    if flow.columns[-1] <= rules.width:
+        return True
+    return _lines_needed(reach(flow, rules.width), len(flow.texts)) <= rules.lines
+
+
+def _lines_needed(stops: list[int], total: int) -> int:
+    first, lines = 0, 0
+    while first < total:
+        first, lines = stops[first], lines + 1
+    return lines
+
+
+def split_flow(flow: Flow, rules: LayoutRules) -> list[Flow]:
+    """The flow in captions, cut where sentences, clauses or pauses end, each within lines and duration.
+
+    Dynamic programming over the cuts: as few captions as the rules allow, at the most natural places, none too short
+    to be read where the neighbours can give room.
+    """
+    if fits(flow, rules):
+        return [flow]
+    stops, total = reach(flow, rules.width), len(flow.texts)
+    costs: list[float] = [0.0] + [float("inf")] * total
+    origins = [0] * (total + 1)
+    for first in range(total):
+        furthest = first
+        for _ in range(rules.lines):
+            furthest = stops[furthest] if furthest < total else total
+        for stop in range(first + 1, furthest + 1):
+            cost = costs[first] + _caption_cost(flow, first, stop, rules)
+            if cost < costs[stop]:
+                costs[stop], origins[stop] = cost, first
+    borders = [total]
+    while borders[-1] > 0:
+        borders.append(origins[borders[-1]])
+    borders.reverse()
+    return [flow.cut(first, stop) for first, stop in zip(borders, borders[1:], strict=False)]
+
+
+def _caption_cost(flow: Flow, first: int, stop: int, rules: LayoutRules) -> float:
+    """How bad the units ``[first, stop)`` are as one caption; 1 for a good one."""
+    cost = 1.0
+    spoken = flow.ends[stop - 1] - flow.starts[first]
+    if spoken > rules.longest_speech_ms and stop - first > 1:
+        cost += 20.0 + spoken / 1000
+    room = spoken
+    if stop < len(flow.texts):
+        pause = flow.starts[stop] - flow.ends[stop - 1]
+        room = flow.starts[stop] - flow.starts[first] - rules.gap_ms
+        cost += 0.0 if pause >= PAUSE_MS else 0.6 * cut_penalty(flow.texts[stop - 1], flow.texts[stop])
+    if room < rules.min_ms:
+        cost += 2.0
+    columns = flow.wide(first, stop)
+    if room > 0 and columns * 1000 > rules.cps * room:
+        cost += min(2.0, columns * 1000 / (rules.cps * room) - 1)
+    if columns < 12 or stop - first == 1:
+        cost += 0.5
+    if flow.word_timed:
+        inside = range(first, stop - 1)
+        cost += 4.0 * sum(flow.starts[place + 1] - flow.ends[place] > LONG_PAUSE_MS for place in inside)
+    return cost
