@@ -100,7 +100,7 @@ class TranscribeOptions:
         """Temperatures tried in turn, as openai-whisper's command line makes them from its two options."""
         if self.temperature_increment_on_fallback is None:
             return (self.temperature,)
-        temperatures = []
+        temperatures: list[float] = []
         value, step = self.temperature, self.temperature_increment_on_fallback
         _check(step > 0, f"--temperature-increment-on-fallback {step}: it must be above 0, or None")
         # numpy.arange(temperature, 1.0 + 1e-6, step), without numpy's import
