@@ -114,6 +114,7 @@ def serving() -> Iterator[Publisher]:
     server.daemon_threads = True
     publisher = Publisher(server.server_address[1])
     handler.publisher = publisher  # type: ignore[attr-defined]
+    server.handle_error = lambda request, address: None  # type: ignore[method-assign]  # clients hang up as they like
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
