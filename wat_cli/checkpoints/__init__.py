@@ -15,7 +15,7 @@ from pathlib import Path
 from wat_cli.checkpoints import hashes, registry
 from wat_cli.checkpoints.download import PATIENCE, Patience, Progress, Transfer, WrongHash, fetch, silent
 from wat_cli.checkpoints.registry import FULL_MODE, MINI, Remote
-from wat_cli.errors import CheckpointError, UsageError, WeightsMissing
+from wat_cli.errors import CheckpointError, UsageError, WeightsMissing, printable, shown
 from wat_cli.options import ModelOptions
 
 __all__ = [
@@ -174,11 +174,11 @@ def check(wanted: Wanted, progress: Progress = silent, *, afresh: bool = False) 
     try:
         sha256 = hashes.sha256_of(wanted.path, reading, afresh=afresh)
     except OSError as error:
-        raise CheckpointError(f"{wanted.path} cannot be read ({error.strerror or error}).") from error
+        raise CheckpointError(f"{shown(wanted.path)} cannot be read ({error.strerror or error}).") from error
     remote = wanted.remote
     if remote is not None and remote.sha256 is not None and sha256 != remote.sha256:
         raise CheckpointError(
-            f"{wanted.path} is not the published {wanted.name}: its sha256 is {sha256}, not {remote.sha256}. An "
+            f"{shown(wanted.path)} is not the published {wanted.name}: its sha256 is {sha256}, not {remote.sha256}. An "
             f"interrupted download looks like this. To fetch it anew in its place: wat models pull {wanted.pull}"
         )
     if remote is not None and remote.sha256 is None:
@@ -187,7 +187,7 @@ def check(wanted: Wanted, progress: Progress = silent, *, afresh: bool = False) 
             hashes.remember_first_seen(remote.url, sha256)
         elif seen != sha256:
             raise CheckpointError(
-                f"{wanted.path} is not the head that was first seen: its sha256 is {sha256}, not {seen}. To fetch that "
+                f"{shown(wanted.path)} is not the head that was first seen: its sha256 is {sha256}, not {seen}. To fetch that "
                 f"one anew in its place: wat models pull {wanted.pull}. To trust the file as it is: "
                 f"wat models pull --trust-changed {wanted.pull}"
             )
@@ -206,7 +206,7 @@ def _is_right(wanted: Wanted, progress: Progress) -> bool:
 
 def _bring(wanted: Wanted, offline: bool, progress: Progress, patience: Patience) -> WeightFile:
     """Fetch a file that is missing or wrong, and check it."""
-    here = f"{wanted.path.name} is not in {wanted.path.parent}"
+    here = f"{wanted.path.name} is not in {shown(wanted.path.parent)}"
     remote = wanted.remote
     if remote is None:
         raise WeightsMissing(f"{here}: this installation of wat is incomplete. Install it again.")
@@ -283,15 +283,15 @@ def _own_file(path: Path, option: str) -> Path:
     if not path.exists():
         if option == "--model" and path.name == str(path) and path.suffix not in (".pt", ".pth"):
             raise UsageError(_unknown_model(str(path)))
-        raise UsageError(f"{option} {path}: no such file")
+        raise UsageError(f"{option} {shown(path)}: no such file")
     if not path.is_file():
-        raise CheckpointError(f"{option} {path}: that is no file")
+        raise CheckpointError(f"{option} {shown(path)}: that is no file")
     if path.stat().st_size == 0:
-        raise CheckpointError(f"{option} {path}: the file is empty")
+        raise CheckpointError(f"{option} {shown(path)}: the file is empty")
     return path
 
 
 def _unknown_model(name: str) -> str:
     near = difflib.get_close_matches(name, registry.names(), n=1)
     guess = f" Did you mean {near[0]}?" if near else ""
-    return f"--model {name}: there is no model of that name, and no such file.{guess} `wat models list` shows them all."
+    return f"--model {printable(name)}: there is no model of that name, and no such file.{guess} `wat models list` shows them all."

@@ -25,7 +25,7 @@ import requests
 from filelock import FileLock, Timeout
 
 from wat_cli.checkpoints.hashes import hash_file
-from wat_cli.errors import WeightsMissing
+from wat_cli.errors import WeightsMissing, printable, shown
 
 _BLOCK = 1 << 16
 """Bytes read at a time: what a cut loses at most."""
@@ -144,7 +144,7 @@ class _Download:
                 if pause is None:
                     raise WeightsMissing(
                         f"{self._host} broke off {self.target.name} again and again ({error}). What came is kept in "
-                        f"{self.part}; the same command goes on from there."
+                        f"{shown(self.part)}; the same command goes on from there."
                     ) from error
                 self._say(f"{error}; trying again in {pause:g} s")
                 time.sleep(pause)
@@ -163,9 +163,11 @@ class _Download:
                 self._forget_part()
                 raise _CutOff("the publisher refuses to go on from there")
             if response.status_code >= 500:
-                raise _Unreachable(f"it answers {response.status_code} {response.reason}")
+                raise _Unreachable(f"it answers {response.status_code} {printable(str(response.reason))}")
             if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
-                raise WeightsMissing(f"{self._host} answers {response.status_code} ({response.reason}) for {self.url}")
+                raise WeightsMissing(
+                    f"{self._host} answers {response.status_code} ({printable(str(response.reason))}) for {self.url}"
+                )
             if response.status_code == requests.codes.ok:
                 offset = 0
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
@@ -198,7 +200,7 @@ class _Download:
                     if done == 0 and not block.startswith(_CHECKPOINT_MAGIC):
                         raise WeightsMissing(
                             f"{self._host} sent something else than a checkpoint for {self.target.name} "
-                            f"({response.headers.get('Content-Type', 'of no stated type')}): {self.url}"
+                            f"({printable(response.headers.get('Content-Type', 'of no stated type'))}): {self.url}"
                         )
                     file.write(block)
                     digest.update(block)
@@ -320,7 +322,7 @@ def _plain_reason(error: requests.RequestException) -> str:
 
 
 def _disk_message(target: Path, error: OSError) -> str:
-    where = target.parent
+    where = shown(target.parent)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         detail = f" ({error.strerror})" if error.strerror and "MB" in error.strerror else ""
         return f"no room for {target.name} in {where}{detail}. Free some, or name another folder with --model-dir."
