@@ -187,8 +187,8 @@ def check(wanted: Wanted, progress: Progress = silent, *, afresh: bool = False) 
             hashes.remember_first_seen(remote.url, sha256)
         elif seen != sha256:
             raise CheckpointError(
-                f"{shown(wanted.path)} is not the head that was first seen: its sha256 is {sha256}, not {seen}. To fetch that "
-                f"one anew in its place: wat models pull {wanted.pull}. To trust the file as it is: "
+                f"{shown(wanted.path)} is not the head that was first seen: its sha256 is {sha256}, not {seen}. To "
+                f"fetch that one anew in its place: wat models pull {wanted.pull}. To trust the file as it is: "
                 f"wat models pull --trust-changed {wanted.pull}"
             )
     return WeightFile(wanted.name, wanted.path, sha256, wanted.head_mode)
@@ -294,4 +294,5 @@ def _own_file(path: Path, option: str) -> Path:
 def _unknown_model(name: str) -> str:
     near = difflib.get_close_matches(name, registry.names(), n=1)
     guess = f" Did you mean {near[0]}?" if near else ""
-    return f"--model {printable(name)}: there is no model of that name, and no such file.{guess} `wat models list` shows them all."
+    problem = f"--model {printable(name)}: there is no model of that name, and no such file."
+    return f"{problem}{guess} `wat models list` shows them all."
