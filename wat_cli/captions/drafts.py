@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from wat_cli.captions.characters import width
+from wat_cli.captions.characters import units, width
 from wat_cli.captions.layout import JOIN_PAUSE_MS, Flow, break_lines, fits, flow_of, split_flow
 from wat_cli.captions.rules import CueLine, LayoutRules
 from wat_cli.options import CaptionOptions
@@ -36,7 +36,7 @@ class Draft:
         """
         label = " ".join(self.sounds)
         if self.flow is None:
-            return _sound_lines(self.sounds, label, rules)
+            return _sound_lines(self.sounds, rules)
         if not label:
             return _text_lines(self.flow, 0, rules.width, rules.lines)
         apart = _text_lines(self.flow, 0, rules.width, rules.lines - 1)
@@ -57,10 +57,13 @@ class Draft:
         return max(rules.min_ms, -int(-self.columns() * 1000 // rules.cps))
 
 
-def _sound_lines(sounds: Sequence[str], label: str, rules: LayoutRules) -> tuple[CueLine, ...] | None:
+def _sound_lines(sounds: Sequence[str], rules: LayoutRules) -> tuple[CueLine, ...] | None:
+    """A line for each sound; one sound wider than a line is broken."""
     if len(sounds) <= rules.lines and all(width(sound) <= rules.width for sound in sounds):
         return tuple(CueLine(sound, len(sound)) for sound in sounds)
-    return (CueLine(label, len(label)),) if width(label) <= rules.width else None
+    texts, spaces = zip(*units(" ".join(sounds), rules.width), strict=True)
+    blank = (0,) * len(texts)
+    return _text_lines(Flow(texts, spaces, blank, blank), len(texts), rules.width, rules.lines)
 
 
 def _text_lines(flow: Flow, sounds: int, limit: int, count: int) -> tuple[CueLine, ...] | None:
@@ -199,7 +202,8 @@ def _share(first: Draft, second: Draft) -> int:
 
 def settle_ends(drafts: Sequence[Draft], duration_ms: int, rules: LayoutRules) -> None:
     """Give each draft its end: long enough to be read where there is room, gaps kept or closed, never an overlap."""
-    for draft, following in zip(drafts, [*drafts[1:], None], strict=True):
+    for place, draft in enumerate(drafts):
+        following = drafts[place + 1] if place + 1 < len(drafts) else None
         latest = following.start if following else duration_ms
         end = min(held_end(draft, rules), latest)
         if following is not None and latest - end < rules.close_ms:

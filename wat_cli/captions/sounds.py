@@ -101,10 +101,10 @@ def _place(drafts: list[Draft], event: SoundEvent, rules: LayoutRules, duration_
     if not choices:
         return _part(drafts, label, onset, end, rules, duration_ms)
     _, joins, chosen = min(choices, key=lambda choice: choice[:2])
-    if joins:
-        chosen.sounds.append(label)
-    else:
+    if not joins:
         drafts.insert(bisect_right(drafts, chosen.start, key=lambda draft: draft.start), chosen)
+    elif label not in chosen.sounds:
+        chosen.sounds.append(label)
     return True
 
 
@@ -122,7 +122,7 @@ def _gap(drafts: list[Draft], label: str, onset: int, end: int, rules: LayoutRul
         limit = drafts[following].start - rules.gap_ms if following < len(drafts) else duration_ms
         if start - onset > FURTHEST_MS or start >= max(end, onset + 1000):
             return None
-        if limit - start >= least:
+        if limit - start >= least and draft.lines(rules) is not None:
             return replace(draft, start=start, spoken_end=min(start + wanted, limit))
     return None
 
