@@ -73,6 +73,16 @@ class SoundEvent:
 
 
 @dataclass(frozen=True)
+class HeadTuning:
+    """How one head's scores are to be read; travels with the head (``NAME.json`` beside its checkpoint)."""
+
+    threshold: float = 0.5
+    """Probability at which a sound of the first tier starts."""
+    lag: float = 0.0
+    """Seconds by which this head sees a sound's edges early."""
+
+
+@dataclass(frozen=True)
 class TagTrack:
     """Sound-class probabilities over the whole file, on an absolute grid of `TAG_HOP` seconds.
 
@@ -86,6 +96,7 @@ class TagTrack:
     when: NDArray[np.float32]
     """[steps, classes], 0 to 1 or NaN."""
     hop: float = TAG_HOP
+    tuning: HeadTuning = HeadTuning()
 
     def __post_init__(self) -> None:
         if self.what.shape != self.when.shape or self.what.ndim != 2:
@@ -157,8 +168,9 @@ class Transcript:
     versions: dict[str, str]
     timings: dict[str, float] = field(default_factory=dict)
     """Wall seconds per stage."""
-    outputs: dict[str, str] = field(default_factory=dict)
-    """File name of each output beside the sidecar, with the sha256 of what was written."""
+    outputs: dict[str, str | None] = field(default_factory=dict)
+    """File name of each output beside the sidecar, with the sha256 of what was written; None where there was nothing
+    to write (an SRT file without cues)."""
     notes: tuple[str, ...] = ()
     """What a reader should know: no speech found, captions not written, broken layout rules."""
     labels: tuple[str, ...] = ()

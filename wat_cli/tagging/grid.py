@@ -28,7 +28,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wat_cli.transcript import TAG_HOP, TagTrack
+from wat_cli.transcript import TAG_HOP, HeadTuning, TagTrack
 
 STEP_MEL_FRAMES = 40
 """Mel frames (10 ms) in a step."""
@@ -84,7 +84,7 @@ class DecisionKind:
     shortest: int
     """A decision centred near an edge of the window is cut there, to this many steps at the least."""
     centred: bool
-    """File the answer on the centre only (and what lies nearer to it than to the next decision's), not on every step."""
+    """File the answer on the centre only (and what is nearer to it than to the next one's), not on every step."""
 
     def decisions(self, steps: int) -> tuple[Decision, ...]:
         """Decisions that together file an answer on each of a window's `steps`; in order, none outside the window."""
@@ -123,7 +123,8 @@ def place_window(seek: int, content_frames: int) -> Placement:
     """Lay the encoder window that starts at mel frame `seek` on the grid of a file of `content_frames` mel frames.
 
     Both count 10 ms frames. A step that begins before the window, or ends after it, is left to another window. The
-    file's last step counts however little of it is real audio, if the window reaches to its end. An odd `seek` shifts the steps by 10 ms.
+    file's last step counts however little of it is real audio, if the window reaches to its end. An odd `seek` shifts
+    the steps by 10 ms.
     """
     if seek < 0:
         raise ValueError(f"a window cannot start at frame {seek}")
@@ -147,7 +148,8 @@ def batches(decisions: Sequence[Decision]) -> list[tuple[Decision, ...]]:
 class TagAccumulator:
     """Collects the head's answers for one file, window after window, and gives its `TagTrack`."""
 
-    def __init__(self, content_frames: int, classes: int = 527) -> None:
+    def __init__(self, content_frames: int, classes: int = 527, tuning: HeadTuning | None = None) -> None:
+        self._tuning = tuning or HeadTuning()
         steps = grid_steps(content_frames)
         self._sums = {kind.name: np.zeros((steps, classes), np.float32) for kind in (WHAT, WHEN)}
         self._counts = {kind.name: np.zeros(steps, np.float32) for kind in (WHAT, WHEN)}
@@ -160,7 +162,8 @@ class TagAccumulator:
         answers = _sigmoid(np.asarray(logits, np.float32))
         sums, counts = self._sums[kind.name], self._counts[kind.name]
         if answers.shape != (len(decisions), sums.shape[1]):
-            raise ValueError(f"logits of shape {answers.shape} for {len(decisions)} decisions on {sums.shape[1]} classes")
+            expected = f"{len(decisions)} decisions on {sums.shape[1]} classes"
+            raise ValueError(f"logits of shape {answers.shape} for {expected}")
         for decision, answer in zip(decisions, answers, strict=True):
             filed = slice(place.first + decision.filed_start, place.first + decision.filed_stop)
             sums[filed] += answer
@@ -172,7 +175,7 @@ class TagAccumulator:
             counts = self._counts[name]
             with np.errstate(invalid="ignore"):
                 np.divide(sums, counts[:, None], out=sums)
-        return TagTrack(what=self._sums["what"], when=self._sums["when"], hop=TAG_HOP)
+        return TagTrack(what=self._sums["what"], when=self._sums["when"], hop=TAG_HOP, tuning=self._tuning)
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,312 @@
+"""Scores over time to sound events: which sounds were heard, when, and which of them a viewer is told about.
+
+A group of classes is one curve (its best class, less what stricter tiers and classes ask for more). Where the curve
+reaches the threshold a sound starts; it goes on while the curve stays above half that probability. Rules then decide
+what is shown: the level of detail asked for, the specific sound over the general one, the alarm over its beeps, words
+over ``[Shouting]``, one caption for a sound that comes back within ten seconds.
+
+**Lower never shows less.** Each rule is a statement about single steps that does not know the threshold: *here this
+class is explained by a more likely one*. An event is shown if one of its steps reaches the threshold and no rule speaks
+against that step. A lower threshold makes longer events and more of them, with the same free steps in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wat_cli.options import TagOptions
+from wat_cli.tagging.policy import Policy, logit, resolve
+from wat_cli.tagging.scores import FLOOR, LOWEST, Curve, evidence, highest, opened, runs, shaped
+from wat_cli.tagging.voice import confident_speech
+from wat_cli.transcript import Segment, SoundEvent, TagTrack
+
+NEAR = 5
+"""Steps (2 s) within which a rival counts as sounding at the same time."""
+CLEARLY = 0.1
+"""A specific sound is clearly right if it is at most this much less probable than the general one."""
+REPEAT_SECONDS = 10.0
+"""A sound that comes back sooner, no stronger than before, gets no second caption."""
+STRONG = 3.0
+"""Logits (probability 0.95) above which one sound counts as no surer than another."""
+
+UNSHOWN = {
+    "rival": "another sound is as likely",
+    "words": "the words say it",
+    "repeat": "repeats within ten seconds",
+}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One group's curves over the steps of a file."""
+
+    name: str
+    members: list[int]
+    """Class indices that may be captioned."""
+    logits: Curve
+    """[steps, members]"""
+    curve: Curve
+    """What the members say together, ready for a threshold."""
+    free: Curve
+    """The same without the steps that a cross-rule explains otherwise."""
+    wordless: Curve
+    """`free` without the steps where words are spoken."""
+    fresh: Curve
+    """`wordless` without the steps that only repeat a sound."""
+
+
+def events_from_tags(
+    tags: TagTrack,
+    options: TagOptions,
+    policy: Policy | None = None,
+    segments: Sequence[Segment] = (),
+    duration: float | None = None,
+) -> tuple[SoundEvent, ...]:
+    """Decide the sound events of a file, in order of start; those not shown carry the reason.
+
+    Args:
+        tags: probabilities on the file's grid; ``tags.tuning`` holds what the head wants.
+        options: level, inclusions, exclusions and threshold; ``--tags-threshold`` below 0.05 works as 0.05.
+        policy: what `wat_cli.tagging.policy.resolve` made of `options`, if that was done already.
+        segments: the speech, for sounds that words make needless.
+        duration: seconds of the file, where events end at the latest.
+    """
+    policy = policy or resolve(options)
+    duration = tags.steps * tags.hop if duration is None else duration
+    threshold = tags.tuning.threshold if options.tags_threshold is None else options.tags_threshold
+    if not tags.steps:
+        return ()
+    evidences = _Evidence(tags, policy)
+    spoken = confident_speech(segments, tags.steps, tags.hop)
+    events: list[SoundEvent] = []
+    for name in policy.groups:
+        events += _group_events(evidences, name, spoken, threshold, duration)
+    return tuple(sorted(events, key=lambda event: (event.start, event.end, event.group)))
+
+
+class _Evidence:
+    """Logits of single classes and whole groups, each made once."""
+
+    def __init__(self, tags: TagTrack, policy: Policy) -> None:
+        self.tags, self.policy = tags, policy
+        self.threshold = tags.tuning.threshold
+        captioned = [c.index for c in policy.classes if c.caption]
+        self._column = {index: column for column, index in enumerate(captioned)}
+        self._logits = evidence(tags, captioned)
+        self._descendants = _descendants(policy)
+
+    def logits(self, classes: Sequence[int]) -> Curve:
+        """[steps, classes]"""
+        return self._logits[:, [self._column[index] for index in classes]]
+
+    def margins(self, classes: Sequence[int]) -> Curve:
+        """Logits less each class's distance to the first tier; [steps, classes]."""
+        distance = np.array([self.policy.distance(index, self.threshold) for index in classes], np.float32)
+        logits = self.logits(classes)
+        return np.where(logits > LOWEST, logits - distance, np.minimum(LOWEST, logits - distance)).astype(np.float32)
+
+    def best(self, group: str, only_enabled: bool = True) -> Curve:
+        """The group's greatest margin in each step."""
+        members = [i for i in self.policy.members(group) if not only_enabled or i in self.policy.enabled]
+        best: Curve = self.margins(members).max(axis=1, initial=LOWEST)
+        return best
+
+    def explained(self, index: int) -> NDArray[np.bool_]:
+        """Steps in which a more specific class of another group is what this class hears."""
+        policy, own = self.policy, self.policy.classes[index]
+        mask = np.zeros(self.tags.steps, bool)
+        p, margin = _probability(self.logits([index]))[:, 0], self.margins([index])[:, 0]
+        aliens = policy.rule(own.group).aliens
+        for other in self._descendants[index]:
+            there = policy.classes[other]
+            if there.group in aliens:
+                mask |= self._near(_probability(self.logits([other]))[:, 0]) >= p - CLEARLY
+            elif other in policy.enabled and own.group != "music":
+                if there.tier <= own.tier:
+                    mask |= self._near(_probability(self.logits([other]))[:, 0]) >= p - CLEARLY
+                else:
+                    mask |= self._near(self.margins([other])[:, 0]) >= margin
+        if aliens and mask.any():
+            # A real piece of music has its instruments and genres; a bell alone only the general classes above it.
+            below = self._descendants[index]
+            others = [i for i in policy.members(own.group) if i in below and not self._above_alien(i, aliens)]
+            mask &= _probability(self.logits(others)).max(axis=1, initial=0.0) < p / 2
+        return mask & (p >= FLOOR)
+
+    def inherited(self, members: Sequence[int]) -> Curve:
+        """What general classes of other groups lend to `members` where these are as likely; [steps, members]."""
+        policy = self.policy
+        margins = self.margins(members)
+        for general in policy.enabled:
+            below = [k for k, index in enumerate(members) if index in self._descendants[general]]
+            top = policy.classes[general]
+            if not below or top.group == policy.classes[members[0]].group or top.group == "music":
+                continue
+            p, margin = _probability(self.logits([general])), self.margins([general])
+            for k in below:
+                if policy.classes[members[k]].tier <= top.tier:
+                    clear = _probability(self.logits([members[k]])) >= np.maximum(p - CLEARLY, FLOOR)
+                    own = margins[:, k : k + 1]
+                    own[:] = np.where(clear, np.maximum(own, margin), own)
+        return margins
+
+    def _above_alien(self, index: int, aliens: Sequence[str]) -> bool:
+        return any(self.policy.classes[below].group in aliens for below in self._descendants[index])
+
+    @staticmethod
+    def _near(curve: Curve) -> Curve:
+        return highest(curve, NEAR, NEAR)
+
+
+def _descendants(policy: Policy) -> dict[int, frozenset[int]]:
+    """Captioned classes below each class in AudioSet's ontology."""
+    below: dict[int, set[int]] = {sound.index: set() for sound in policy.classes}
+    for sound in policy.classes:
+        todo, seen = list(sound.parents), set[int]()
+        while todo:
+            parent = todo.pop()
+            if parent not in seen:
+                seen.add(parent)
+                todo += policy.classes[parent].parents
+                if sound.caption:
+                    below[parent].add(sound.index)
+    return {index: frozenset(members - {index}) for index, members in below.items()}
+
+
+def _probability(logits: Curve) -> Curve:
+    return np.where(logits > LOWEST, 1 / (1 + np.exp(-logits)), 0).astype(np.float32)
+
+
+def _group(evidences: _Evidence, name: str, spoken: NDArray[np.bool_]) -> _Group:
+    policy = evidences.policy
+    rule, steps = policy.rule(name), evidences.tags.steps
+    sustained = rule.kind == "sustained"
+    members = [index for index in policy.members(name) if index in policy.enabled]
+    logits = evidences.logits(members)
+    margins = evidences.inherited(members)
+    margins[_unclear(evidences, members)] = LOWEST
+    # 1. What the group says as a whole.
+    raw = margins.max(axis=1, initial=LOWEST)
+    # 2. What is left of it without the steps that another sound explains.
+    for k, index in enumerate(members):
+        margins[evidences.explained(index), k] = LOWEST
+    left = margins.max(axis=1, initial=LOWEST)
+    for rival in rule.rivals:
+        beaten = np.minimum(highest(evidences.best(rival), NEAR, NEAR), STRONG) >= np.minimum(left, STRONG)
+        left = np.where(beaten, LOWEST, left).astype(np.float32)
+    free = np.minimum(shaped(raw, sustained), shaped(left, sustained))
+    # 3. Without those that words or an earlier caption make needless.
+    wordless = np.where(spoken, LOWEST, free).astype(np.float32) if rule.wordless else free
+    back = round(REPEAT_SECONDS / evidences.tags.hop)
+    told = np.minimum(opened(wordless, round(rule.shortest / evidences.tags.hop)), STRONG)
+    before = np.concatenate(([LOWEST], highest(told, back - 1, 0)[:-1])) if steps else told
+    fresh = np.where(before >= np.minimum(wordless, STRONG), LOWEST, wordless).astype(np.float32)
+    return _Group(name, members, logits, shaped(raw, sustained), free, wordless, fresh)
+
+
+def _unclear(evidences: _Evidence, members: Sequence[int]) -> NDArray[np.bool_]:
+    """[steps, members]: a specific class whose general caption is off, where it is not as likely as the general one."""
+    classes = evidences.policy.classes
+    unclear = np.zeros((evidences.tags.steps, len(members)), bool)
+    for k, index in enumerate(members):
+        sound = classes[index]
+        group = evidences.policy.members(sound.group)
+        if not sound.general or any(classes[i].caption == sound.general for i in members):
+            continue
+        above = [i for i in group if classes[i].caption == sound.general]
+        general = _probability(evidences.logits(above)).max(axis=1, initial=0.0)
+        unclear[:, k] = _probability(evidences.logits([index]))[:, 0] < general - CLEARLY
+    return unclear
+
+
+def _group_events(
+    evidences: _Evidence, name: str, spoken: NDArray[np.bool_], threshold: float, duration: float
+) -> list[SoundEvent]:
+    policy, tags = evidences.policy, evidences.tags
+    everyone = list(policy.members(name))
+    starts_at = logit(max(threshold, FLOOR))
+    if evidences.best(name, only_enabled=False).max(initial=LOWEST) < starts_at:
+        return []
+    group = _group(evidences, name, spoken)
+    rule = policy.rule(name)
+    clock = _Clock(tags.hop, tags.tuning.lag, duration)
+    events = []
+    shown_spans = _spans(group.curve, threshold, rule.merge, rule.shortest, tags.hop)
+    for start, stop in shown_spans:
+        reason = _reason(group, slice(start, stop), starts_at)
+        label = _label(policy, group.members, group.logits[start:stop])
+        events.append(clock.event(policy, label, start, stop, group.logits[start:stop], reason))
+    # What the rest of the group heard, where it may not be captioned.
+    if len(group.members) < len(everyone):
+        curve = shaped(evidences.best(name, only_enabled=False), rule.kind == "sustained")
+        logits = evidences.logits(everyone)
+        for start, stop in _spans(curve, threshold, rule.merge, rule.shortest, tags.hop):
+            if all(stop <= a or start >= b for a, b in shown_spans):
+                label = _label(policy, everyone, logits[start:stop])
+                reason = policy.hidden.get(label, UNSHOWN["rival"])
+                events.append(clock.event(policy, label, start, stop, logits[start:stop], reason))
+    return [event for event in events if event is not None]
+
+
+def _reason(group: _Group, span: slice, starts_at: float) -> str | None:
+    """Why nothing of the span is shown; None if something is."""
+    for curve, reason in ((group.free, "rival"), (group.wordless, "words"), (group.fresh, "repeat")):
+        if curve[span].max() < starts_at:
+            return UNSHOWN[reason]
+    return None
+
+
+def _spans(curve: Curve, threshold: float, merge: float, shortest: float, hop: float) -> list[tuple[int, int]]:
+    """Runs of steps that reach the threshold and stay above half of it, merged over gaps, the short ones left out."""
+    starts_at, goes_on = logit(max(threshold, FLOOR)), logit(max(threshold / 2, FLOOR))
+    spans: list[tuple[int, int]] = []
+    for start, stop in runs(curve >= min(goes_on, starts_at)):
+        if curve[start:stop].max() < starts_at:
+            continue
+        if spans and (start - spans[-1][1]) * hop <= merge + 1e-6:
+            start = spans.pop()[0]
+        spans.append((start, stop))
+    return [(start, stop) for start, stop in spans if (stop - start) * hop >= shortest - 1e-6]
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Turns steps into seconds of the file."""
+
+    hop: float
+    lag: float
+    duration: float
+
+    def event(
+        self, policy: Policy, label: int, start: int, stop: int, logits: Curve, reason: str | None
+    ) -> SoundEvent | None:
+        """The event, or None where the file has ended."""
+        begin = max(0.0, round(start * self.hop + self.lag, 3))
+        end = min(self.duration, round(stop * self.hop + self.lag, 3))
+        if end <= begin:
+            return None
+        sound = policy.classes[label]
+        score = round(float(_probability(logits).max(initial=0.0)), 2)
+        return SoundEvent(begin, end, sound.group, sound.caption, sound.name, score, reason is None, reason)
+
+
+def _label(policy: Policy, members: Sequence[int], logits: Curve) -> int:
+    """The class to name an event after: the general caption's, or that of a specific one that is clearly right."""
+    scores = dict(zip(members, _probability(logits).mean(axis=0).tolist(), strict=True))
+    best: dict[str, int] = {}
+    for index in sorted(members, key=lambda i: -scores[i]):
+        best.setdefault(policy.classes[index].caption, index)
+    general = {caption: policy.classes[index].general for caption, index in best.items()}
+    tops = [index for caption, index in best.items() if general[caption] not in best]
+    current = max(tops, key=lambda index: scores[index])
+    while below := [i for c, i in best.items() if general[c] == policy.classes[current].caption]:
+        below.sort(key=lambda index: -scores[index])
+        ahead = len(below) == 1 or scores[below[0]] >= scores[below[1]] + CLEARLY
+        if not ahead or scores[below[0]] < scores[current] - CLEARLY:
+            break
+        current = below[0]
+    return current
