@@ -138,6 +138,8 @@ def test_pull_into_another_folder(wat: Wat, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("WAT_MODEL_DIR", str(tmp_path / "b"))
     wat("pull", "tiny")
     assert (tmp_path / "b" / "tiny_ori.pth").is_file()
+    wat("pull", "tiny", "--model_dir", str(tmp_path / "c"))
+    assert (tmp_path / "c" / "tiny.pt").is_file()
 
 
 def test_an_unknown_name_is_a_usage_error_before_anything_is_fetched(wat: Wat, publisher: Publisher) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wat_cli.cli.parameters import FamiliarCommand
 from wat_cli.errors import CheckpointError, WeightsMissing
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ HeadWidth = Annotated[
 WithHead = Annotated[bool, typer.Option("--tags/--no-tags", help="With the head that tags sounds, where there is one.")]
 
 
-@models_app.command("list")
+@models_app.command("list", cls=FamiliarCommand)
 def list_models(
     model_dir: Folder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -57,7 +58,7 @@ def list_models(
         _print_table(rows, model_dir)
 
 
-@models_app.command()
+@models_app.command(cls=FamiliarCommand)
 def pull(
     names: Names,
     model_dir: Folder = None,
@@ -80,7 +81,7 @@ def pull(
                 typer.echo(f"{file.name}: {file.path}", err=True)
 
 
-@models_app.command()
+@models_app.command(cls=FamiliarCommand)
 def path(
     name: Annotated[str, typer.Argument(help="A name from `wat models list`.")],
     model_dir: Folder = None,
@@ -95,7 +96,7 @@ def path(
         typer.echo(wanted.path)
 
 
-@models_app.command()
+@models_app.command(cls=FamiliarCommand)
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="All on this machine, if left out.")] = None,
     model_dir: Folder = None,
