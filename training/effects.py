@@ -31,7 +31,9 @@ def _noise(rng: Rng, seconds: float) -> NDArray[np.float64]:
     return rng.standard_normal(_count(seconds))
 
 
-def _filtered(signal: NDArray[np.float64], kind: str, hertz: float | tuple[float, float], order: int = 2) -> NDArray[np.float64]:
+def _filtered(
+    signal: NDArray[np.float64], kind: str, hertz: float | tuple[float, float], order: int = 2
+) -> NDArray[np.float64]:
     return np.asarray(sosfilt(butter(order, hertz, kind, fs=SAMPLE_RATE, output="sos"), signal))
 
 
@@ -45,7 +47,11 @@ def _rung(seconds: float, hertz: list[float], decays: list[float], gains: list[f
     """Struck partials, each a sine that dies away."""
     t = _time(seconds)
     return sum(
-        (g * np.sin(2 * np.pi * f * t) * np.exp(-t / d) for f, d, g in zip(hertz, decays, gains, strict=True) if f < 7800),
+        (
+            g * np.sin(2 * np.pi * f * t) * np.exp(-t / d)
+            for f, d, g in zip(hertz, decays, gains, strict=True)
+            if f < 7800
+        ),
         np.zeros(len(t)),
     )
 
@@ -104,7 +110,10 @@ def siren_two_tone(rng: Rng, seconds: float) -> NDArray[np.float64]:
 
 def telephone_bell(rng: Rng, seconds: float) -> NDArray[np.float64]:
     strike, first = rng.uniform(18, 26), rng.uniform(1000, 1700)
-    bells = [_rung(0.3, [f, f * 2.73, f * 5.1], [0.12, 0.05, 0.03], [1, 0.6, 0.3]) for f in (first, first * rng.uniform(1.12, 1.3))]
+    bells = [
+        _rung(0.3, [f, f * 2.73, f * 5.1], [0.12, 0.05, 0.03], [1, 0.6, 0.3])
+        for f in (first, first * rng.uniform(1.12, 1.3))
+    ]
     pattern = [(2.0, 4.0), (0.4, 0.2, 0.4, 2.0), (1.0, 2.0)][int(rng.integers(3))]
     out, at, turn = np.zeros(_count(seconds)), 0.0, 0
     while at < seconds:
@@ -150,7 +159,9 @@ def church_bell(rng: Rng, seconds: float) -> NDArray[np.float64]:
     out, gap = np.zeros(_count(seconds)), rng.uniform(1.2, 2.6)
     for prime in rng.uniform(180, 520) * np.array([1, 1.26, 1.5])[: int(rng.integers(1, 4))]:
         ratios = np.array([0.5, 1, 1.19, 1.5, 2, 2.6, 3.0, 4.1]) * rng.uniform(0.995, 1.005, 8)
-        stroke = _rung(5, list(prime * ratios), [3.5, 2.4, 1.8, 1.2, 1.0, 0.6, 0.5, 0.3], [0.5, 0.7, 0.7, 0.4, 1, 0.6, 0.5, 0.4])
+        stroke = _rung(
+            5, list(prime * ratios), [3.5, 2.4, 1.8, 1.2, 1.0, 0.6, 0.5, 0.3], [0.5, 0.7, 0.7, 0.4, 1, 0.6, 0.5, 0.4]
+        )
         at = 0.0 if not out.any() else rng.uniform(0.2, gap)
         while at < seconds:
             _place(out, stroke * rng.uniform(0.8, 1), at)
@@ -162,7 +173,9 @@ def explosion(rng: Rng, seconds: float) -> NDArray[np.float64]:
     t = _time(seconds)
     blast = _noise(rng, seconds) * np.exp(-t / rng.uniform(0.06, 0.2))
     boom = _filtered(_noise(rng, seconds), "low", float(rng.uniform(120, 300))) * 6 * np.exp(-t / rng.uniform(0.4, 1.1))
-    debris = _filtered(_noise(rng, seconds), "low", float(rng.uniform(900, 2500)), 1) * np.exp(-t / rng.uniform(0.3, 0.8))
+    debris = _filtered(_noise(rng, seconds), "low", float(rng.uniform(900, 2500)), 1) * np.exp(
+        -t / rng.uniform(0.3, 0.8)
+    )
     return np.tanh(1.5 * (blast + boom + rng.uniform(0.3, 0.8) * debris))
 
 
@@ -191,7 +204,9 @@ def machine_gun(rng: Rng, seconds: float) -> NDArray[np.float64]:
 def fireworks(rng: Rng, seconds: float) -> NDArray[np.float64]:
     out, at = np.zeros(_count(seconds)), 0.0
     while at < seconds:
-        boom = _filtered(_noise(rng, 0.8), "low", float(rng.uniform(250, 700))) * np.exp(-_time(0.8) / rng.uniform(0.08, 0.2))
+        boom = _filtered(_noise(rng, 0.8), "low", float(rng.uniform(250, 700))) * np.exp(
+            -_time(0.8) / rng.uniform(0.08, 0.2)
+        )
         _place(out, 3 * rng.uniform(0.4, 1) * boom, at)
         for _ in range(int(rng.integers(8, 60))):  # the stars' crackle
             snap = _noise(rng, 0.02) * np.exp(-_time(0.02) / 0.003)
@@ -236,7 +251,9 @@ def doorbell(rng: Rng, seconds: float) -> NDArray[np.float64]:
 
 def door_slam(rng: Rng, seconds: float) -> NDArray[np.float64]:
     t = _time(seconds)
-    thud = _filtered(_noise(rng, seconds), "low", float(rng.uniform(90, 220))) * 8 * np.exp(-t / rng.uniform(0.06, 0.14))
+    thud = (
+        _filtered(_noise(rng, seconds), "low", float(rng.uniform(90, 220))) * 8 * np.exp(-t / rng.uniform(0.06, 0.14))
+    )
     snap = _filtered(_noise(rng, seconds), "low", 3000.0) * np.exp(-t / rng.uniform(0.01, 0.03))
     rattle = np.zeros(len(t))
     for _ in range(int(rng.integers(2, 6))):
@@ -313,7 +330,9 @@ def white_noise(rng: Rng, seconds: float) -> NDArray[np.float64]:
 
 def pink_noise(rng: Rng, seconds: float) -> NDArray[np.float64]:
     """Paul Kellet's three-pole approximation of noise with equal power per octave."""
-    return np.asarray(lfilter([0.049922, -0.095994, 0.050612, -0.004409], [1, -2.494956, 2.017266, -0.522190], _noise(rng, seconds)))
+    return np.asarray(
+        lfilter([0.049922, -0.095994, 0.050612, -0.004409], [1, -2.494956, 2.017266, -0.522190], _noise(rng, seconds))
+    )
 
 
 def mains_hum(rng: Rng, seconds: float) -> NDArray[np.float64]:
@@ -365,7 +384,9 @@ def _effects() -> dict[str, Effect]:
         "rain": long(rain, "Rain", "Water"),
         "wind": long(wind, "Wind"),
         "thunder": Effect(thunder, (3.0, 6.0), "sustained", ("Thunder", "Thunderstorm")),
-        "car_horn": short(car_horn, (1.0, 2.5), "Vehicle horn, car horn, honking", "Car", "Motor vehicle (road)", "Vehicle"),
+        "car_horn": short(
+            car_horn, (1.0, 2.5), "Vehicle horn, car horn, honking", "Car", "Motor vehicle (road)", "Vehicle"
+        ),
         "white_noise": long(white_noise, "White noise", "Noise"),
         "pink_noise": long(pink_noise, "Pink noise", "Noise"),
         "mains_hum": long(mains_hum, "Mains hum", "Hum", "Noise"),

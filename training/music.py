@@ -33,14 +33,19 @@ PROGRAMMES: dict[int, tuple[str, ...]] = {
     16: ("Hammond organ", "Organ", *_KEYS), 19: ("Organ", *_KEYS), 21: ("Accordion",), 22: ("Harmonica",),
     24: ("Acoustic guitar", *_PLUCKED), 25: ("Acoustic guitar", *_PLUCKED), 27: ("Electric guitar", *_PLUCKED),
     29: ("Electric guitar", *_PLUCKED), 40: ("Violin, fiddle", *_BOWED), 42: ("Cello", *_BOWED),
-    45: ("Pizzicato", "Violin, fiddle", *_BOWED), 46: ("Harp",), 48: ("String section", *_BOWED), 56: ("Trumpet", *_BRASS),
-    57: ("Trombone", *_BRASS), 60: ("French horn", *_BRASS), 65: ("Saxophone", *_WIND), 71: ("Clarinet", *_WIND),
-    73: ("Flute", *_WIND), 81: ("Synthesizer", *_KEYS), 88: ("Synthesizer", *_KEYS), 104: ("Sitar", "Plucked string instrument"),
-    105: ("Banjo", "Plucked string instrument"), 114: ("Steelpan", *_MALLETS),
+    45: ("Pizzicato", "Violin, fiddle", *_BOWED), 46: ("Harp",), 48: ("String section", *_BOWED),
+    56: ("Trumpet", *_BRASS), 57: ("Trombone", *_BRASS), 60: ("French horn", *_BRASS), 65: ("Saxophone", *_WIND),
+    71: ("Clarinet", *_WIND), 73: ("Flute", *_WIND), 81: ("Synthesizer", *_KEYS), 88: ("Synthesizer", *_KEYS),
+    104: ("Sitar", "Plucked string instrument"), 105: ("Banjo", "Plucked string instrument"),
+    114: ("Steelpan", *_MALLETS),
 }  # fmt: skip
 """General MIDI programmes that are used, with the AudioSet classes of their sound (`Music` goes without saying)."""
 
-BASSES: dict[int, tuple[str, ...]] = {32: ("Double bass", *_BOWED), 33: ("Bass guitar", *_PLUCKED), 35: ("Bass guitar", *_PLUCKED)}
+BASSES: dict[int, tuple[str, ...]] = {
+    32: ("Double bass", *_BOWED),
+    33: ("Bass guitar", *_PLUCKED),
+    35: ("Bass guitar", *_PLUCKED),
+}
 DRUM_LABELS = ("Drum kit", "Drum", "Percussion", "Snare drum", "Bass drum", "Hi-hat", "Cymbal")
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10), (0, 2, 4, 7, 9, 12, 14))
 
@@ -52,7 +57,9 @@ def _chords(rng: np.random.Generator, scale: tuple[int, ...], root: int, style: 
     degrees = [int(rng.integers(0, 6)) for _ in range(4)]
     notes: list[Note] = []
     for bar in range(beats // 4):
-        keys = [root + scale[(degrees[bar % 4] + step) % 7] + 12 * ((degrees[bar % 4] + step) // 7) for step in (0, 2, 4)]
+        keys = [
+            root + scale[(degrees[bar % 4] + step) % 7] + 12 * ((degrees[bar % 4] + step) // 7) for step in (0, 2, 4)
+        ]
         if style == "held":
             notes += [(4 * bar, 3.9, 0, key, 70) for key in keys]
         elif style == "strummed":
@@ -70,13 +77,18 @@ def _melody(rng: np.random.Generator, scale: tuple[int, ...], root: int, beats: 
         length = float(rng.choice([0.5, 0.5, 1, 1, 1.5, 2]))
         degree = int(np.clip(degree + rng.integers(-2, 3), -3, 11))
         if rng.random() < 0.9 or at == 0:
-            notes.append((at, 0.95 * length, 1, root + 12 + scale[degree % 7] + 12 * (degree // 7), int(rng.integers(75, 115))))
+            notes.append(
+                (at, 0.95 * length, 1, root + 12 + scale[degree % 7] + 12 * (degree // 7), int(rng.integers(75, 115)))
+            )
         at += length
     return notes
 
 
 def _drums(rng: np.random.Generator, beats: int) -> list[Note]:
-    kick, hat = rng.choice([[0, 2], [0, 1, 2, 3], [0, 2.5]][int(rng.integers(3))], 2), float(rng.choice([0.5, 1.0, 0.25]))
+    kick, hat = (
+        rng.choice([[0, 2], [0, 1, 2, 3], [0, 2.5]][int(rng.integers(3))], 2),
+        float(rng.choice([0.5, 1.0, 0.25])),
+    )
     notes: list[Note] = []
     for bar in range(beats // 4):
         notes += [(4 * bar + float(beat), 0.2, DRUM_CHANNEL, 36, 110) for beat in {0.0, *map(float, kick)}]
@@ -98,7 +110,9 @@ def _midi(notes: list[Note], programmes: dict[int, int], beats_per_minute: float
     for at, on, channel, key, velocity in sorted(events):
         tick = int(at * _TICKS)
         kind = "note_on" if on else "note_off"
-        track.append(mido.Message(kind, channel=channel, note=int(np.clip(key, 24, 108)), velocity=velocity, time=tick - now))
+        track.append(
+            mido.Message(kind, channel=channel, note=int(np.clip(key, 24, 108)), velocity=velocity, time=tick - now)
+        )
         now = tick
     return file
 
@@ -113,7 +127,12 @@ def piece(seed: int, seconds: float = 24.0) -> tuple[NDArray[np.int16], tuple[st
         str(rng.choice(["solo", "duo", "band", "band", "trio", "beat", "lead"]))
     ]
     harmony = _chords(rng, scale, root, str(rng.choice(["held", "strummed", "broken"])), beats)
-    wanted = {"c": [n for n in harmony if n[2] == 0], "b": [n for n in harmony if n[2] == 2], "l": _melody(rng, scale, root, beats), "d": _drums(rng, beats)}
+    wanted = {
+        "c": [n for n in harmony if n[2] == 0],
+        "b": [n for n in harmony if n[2] == 2],
+        "l": _melody(rng, scale, root, beats),
+        "d": _drums(rng, beats),
+    }
     named = {"c": PROGRAMMES[chords], "l": PROGRAMMES[lead], "b": BASSES[bass], "d": DRUM_LABELS}
     notes = [note for part in parts for note in wanted[part]]
     labels = dict.fromkeys(("Music", "Musical instrument", *(label for part in parts for label in named[part])))
@@ -125,7 +144,19 @@ def piece(seed: int, seconds: float = 24.0) -> tuple[NDArray[np.int16], tuple[st
 def _rendered(file: mido.MidiFile) -> NDArray[np.int16]:
     with tempfile.TemporaryDirectory() as folder:
         file.save(f"{folder}/piece.mid")
-        command = ["fluidsynth", "-ni", "-q", "-r", str(SAMPLE_RATE), "-g", "0.7", "-T", "wav", "-F", f"{folder}/piece.wav"]
+        command = [
+            "fluidsynth",
+            "-ni",
+            "-q",
+            "-r",
+            str(SAMPLE_RATE),
+            "-g",
+            "0.7",
+            "-T",
+            "wav",
+            "-F",
+            f"{folder}/piece.wav",
+        ]
         subprocess.run([*command, str(SOUNDFONT), f"{folder}/piece.mid"], check=True, capture_output=True)
         with wave.open(f"{folder}/piece.wav") as reader:
             frames = np.frombuffer(reader.readframes(reader.getnframes()), dtype=np.int16)

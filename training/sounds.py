@@ -9,7 +9,6 @@ The splits never share a seed: what is judged was never trained on.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import random
 import subprocess
@@ -24,6 +23,9 @@ from numpy.typing import NDArray
 
 from training.effects import EFFECTS, make_effect
 from training.music import piece
+from wat_cli.tagging.labels import load_labels
+
+Kind = Literal["sustained", "abrupt"]
 
 SAMPLE_RATE = 16_000
 LEVEL = 0.1
@@ -32,24 +34,28 @@ LEVEL = 0.1
 SEEDS = {"train": 3_000_000, "judge": 4_000_000, "films": 5_000_000}
 """First seed of each split's music and effects; a split uses at most 100,000 of them."""
 
-ESC10 = {
-    "dog_bark": ("abrupt", "Bark", "Dog", "Domestic animals, pets", "Animal"),
-    "rain": ("sustained", "Rain", "Water"),
-    "sea_waves": ("sustained", "Waves, surf", "Ocean", "Water"),
-    "baby_cry": ("sustained", "Baby cry, infant cry", "Crying, sobbing"),
-    "clock_tick": ("sustained", "Tick-tock", "Tick", "Clock", "Mechanisms"),
-    "person_sneeze": ("abrupt", "Sneeze"),
-    "helicopter": ("sustained", "Helicopter", "Aircraft", "Vehicle"),
-    "chainsaw": ("sustained", "Chainsaw", "Light engine (high frequency)", "Engine"),
-    "rooster": ("abrupt", "Crowing, cock-a-doodle-doo", "Chicken, rooster", "Fowl", "Livestock, farm animals, working animals", "Animal"),
-    "fire_crackling": ("sustained", "Crackle", "Fire"),
+ESC10: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    "dog_bark": ("abrupt", ("Bark", "Dog", "Domestic animals, pets", "Animal")),
+    "rain": ("sustained", ("Rain", "Water")),
+    "sea_waves": ("sustained", ("Waves, surf", "Ocean", "Water")),
+    "baby_cry": ("sustained", ("Baby cry, infant cry", "Crying, sobbing")),
+    "clock_tick": ("sustained", ("Tick-tock", "Tick", "Clock", "Mechanisms")),
+    "person_sneeze": ("abrupt", ("Sneeze",)),
+    "helicopter": ("sustained", ("Helicopter", "Aircraft", "Vehicle")),
+    "chainsaw": ("sustained", ("Chainsaw", "Light engine (high frequency)", "Engine")),
+    "rooster": (
+        "abrupt",
+        (
+            "Crowing, cock-a-doodle-doo",
+            "Chicken, rooster",
+            "Fowl",
+            "Livestock, farm animals, working animals",
+            "Animal",
+        ),
+    ),
+    "fire_crackling": ("sustained", ("Crackle", "Fire")),
 }
 """ESC-10's classes: kind, then the AudioSet class and its parents, by display name."""
-
-_LABEL_TABLES = (
-    Path(__file__).parents[1] / "wat_cli/data/class_labels_indices.csv",
-    Path(__file__).parents[2] / "shared/data/class_labels_indices.csv",
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class SoundClip:
     """Index of the class that a caption would be made of."""
     name: str
     """Kind of sound: an effect's name, an ESC-10 class, or ``music``."""
-    kind: Literal["sustained", "abrupt"]
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Entry:
     """Where a clip lies in the pool, and what it is."""
 
     name: str
-    kind: str
+    kind: Kind
     labels: tuple[str, ...]
     """Display names, the main one first."""
     fold: int
@@ -86,13 +92,11 @@ class Entry:
 @cache
 def label_indices() -> dict[str, int]:
     """Index of each of the 527 AudioSet classes by its display name."""
-    table = next(path for path in _LABEL_TABLES if path.exists())
-    with table.open(encoding="utf-8", newline="") as lines:
-        return {row["display_name"]: int(row["index"]) for row in csv.DictReader(lines)}
+    return {label.name: label.index for label in load_labels()}
 
 
 def active_stretches(samples: NDArray[np.float32], gap: float = 0.8) -> list[tuple[int, int]]:
-    """Start and end samples of the parts that sound: within 34 dB of the loudest 20 ms, joined over gaps up to `gap` s."""
+    """Start and end samples of what sounds: within 34 dB of the loudest 20 ms, joined over gaps up to `gap` s."""
     size = SAMPLE_RATE // 50
     frames = samples[: len(samples) // size * size].reshape(-1, size)
     power = (frames.astype(np.float64) ** 2).mean(axis=1)
@@ -106,18 +110,21 @@ def active_stretches(samples: NDArray[np.float32], gap: float = 0.8) -> list[tup
 
 def _decoded(path: Path) -> NDArray[np.float32]:
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", "-"]
-    return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.int16).astype(np.float32) / 32768
+    return (
+        np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.int16).astype(np.float32)
+        / 32768
+    )
 
 
-_Made = tuple[str, str, tuple[str, ...], int, str, NDArray[np.float32]]
+_Made = tuple[str, Kind, tuple[str, ...], int, str, NDArray[np.float32]]
 
 
 def _esc10(folder: Path) -> Iterator[_Made]:
-    for name, (kind, *labels) in ESC10.items():
+    for name, (kind, labels) in ESC10.items():
         for path in sorted((folder / name).glob("*.ogg")):
             samples = _decoded(path)
             for start, stop in active_stretches(samples):
-                yield name, kind, tuple(labels), int(path.name[0]), path.name, samples[start:stop]
+                yield name, kind, labels, int(path.name[0]), path.name, samples[start:stop]
 
 
 def _made(split: str, variants: int, pieces: int) -> Iterator[_Made]:
@@ -161,7 +168,9 @@ class SoundBank:
     `folds` are the ESC-10 folds that may be drawn: a head that is judged on fold 4 is trained with ``(1, 2, 3)``.
     """
 
-    def __init__(self, folder: Path, folds: tuple[int, ...] = (1, 2, 3, 4), split: str = "train", names: tuple[str, ...] = ()):
+    def __init__(
+        self, folder: Path, folds: tuple[int, ...] = (1, 2, 3, 4), split: str = "train", names: tuple[str, ...] = ()
+    ) -> None:
         index = label_indices()
         self._samples: NDArray[np.int16] = np.load(folder / f"{split}.npy", mmap_mode="r")
         self._entries: dict[str, list[Entry]] = {}
@@ -169,7 +178,9 @@ class SoundBank:
             entry = Entry(**{**item, "labels": tuple(item["labels"])})
             if (entry.fold == 0 or entry.fold in folds) and (not names or entry.name in names):
                 self._entries.setdefault(entry.name, []).append(entry)
-        self._indices = {e.labels: tuple(sorted(index[n] for n in e.labels)) for es in self._entries.values() for e in es}
+        self._indices = {
+            e.labels: tuple(sorted(index[n] for n in e.labels)) for es in self._entries.values() for e in es
+        }
         self._main = {e.labels: index[e.labels[0]] for es in self._entries.values() for e in es}
         self.names = tuple(self._entries)
         """Kinds of sound that can be drawn, ESC-10's under their folder names."""
@@ -186,13 +197,16 @@ class SoundBank:
         entries = self._entries[name]
         entry = entries[int(rng.integers(len(entries)))]
         samples = self._varied(rng, entry, seconds)
-        return SoundClip(samples, self._indices[entry.labels], self._main[entry.labels], name, "abrupt" if entry.kind == "abrupt" else "sustained")
+        return self._clip(entry, samples)
 
     def clips(self, name: str) -> Iterator[SoundClip]:
         """Every clip of one kind as it is, in the pool's order."""
         for entry in self._entries[name]:
             samples = self._samples[entry.offset : entry.offset + entry.length].astype(np.float32) / 32768
-            yield SoundClip(levelled(samples), self._indices[entry.labels], self._main[entry.labels], name, "abrupt" if entry.kind == "abrupt" else "sustained")
+            yield self._clip(entry, levelled(samples))
+
+    def _clip(self, entry: Entry, samples: NDArray[np.float32]) -> SoundClip:
+        return SoundClip(samples, self._indices[entry.labels], self._main[entry.labels], entry.name, entry.kind)
 
     def background(self, rng: random.Random, count: int) -> NDArray[np.float32]:
         """`count` samples of one or more clips end to end, at a root mean square of 1: what lies under speech."""
