@@ -1,0 +1,233 @@
+"""Many files, one after the other: each ends as an `Outcome`, and one bad file does not stop the rest.
+
+The engine is loaded when the first file needs it, so that a run with nothing to do never imports torch.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import wat_cli
+from wat_cli import captioning, outputs, sidecar
+from wat_cli.captioning import Hearer, Setting
+from wat_cli.checkpoints import ResolvedWeights, WeightFile
+from wat_cli.discovery import Job
+from wat_cli.errors import ExitCode, MediaError, NoAudioTrack, OutputError, shown
+from wat_cli.media import AudioStream, MediaInfo, choose_track, probe
+from wat_cli.options import RunOptions
+from wat_cli.transcript import ModelIdentity
+
+_BUGS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What goes wrong inside with one file, torch's errors among them, is no reason to lose the rest."""
+
+
+class Status(StrEnum):
+    """How one input ended."""
+
+    WRITTEN = "written"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one input ended, and why."""
+
+    source: Path
+    status: Status
+    reason: str = ""
+    outputs: tuple[Path, ...] = ()
+    audio_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    trace: str = ""
+    """Traceback of an error that nobody foresaw."""
+    up_to_date: bool = False
+    """Skipped because an earlier run did it all."""
+
+
+@dataclass
+class Report:
+    """All outcomes of a run."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more."""
+        self.outcomes.append(outcome)
+
+    @property
+    def counts(self) -> Counter[Status]:
+        """How many ended how."""
+        return Counter(outcome.status for outcome in self.outcomes)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 as soon as one input failed."""
+        return ExitCode.SOME_FAILED if self.counts[Status.FAILED] else ExitCode.OK
+
+    @property
+    def audio_seconds(self) -> float:
+        """Seconds of audio captioned."""
+        return sum(outcome.audio_seconds for outcome in self.outcomes)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds spent on the files."""
+        return sum(outcome.wall_seconds for outcome in self.outcomes)
+
+    def __str__(self) -> str:
+        counts = self.counts
+        parts = [f"{counts[status]} {status.value}" for status in Status if counts[status]]
+        return ", ".join(parts) or "nothing to do"
+
+
+class Progress:
+    """What a run tells while it goes on; this one keeps it to itself."""
+
+    def started(self, jobs: int) -> None:
+        """So many jobs lie ahead."""
+
+    def opened(self, job: Job) -> None:
+        """Work on `job` begins."""
+
+    def probed(self, info: MediaInfo, track: AudioStream) -> None:
+        """The file in work holds this, and this track of it is heard."""
+
+    def heard(self, seconds: float) -> None:
+        """So many seconds of the file in work are done."""
+
+    def note(self, text: str) -> None:
+        """Something that a person may want to know."""
+
+    def closed(self, outcome: Outcome) -> None:
+        """A file is done with."""
+
+
+def setting_of(options: RunOptions, weights: ResolvedWeights) -> Setting:
+    """What all files of a run share, and its fingerprint."""
+    models = {"asr": _identity(weights.asr)}
+    if weights.head is not None:
+        models["tagger"] = _identity(weights.head)
+    if weights.second_encoder is not None:
+        models["tagger_encoder"] = _identity(weights.second_encoder)
+    return Setting(options, models, _versions(), sidecar.fingerprint(options.settings, models))
+
+
+def _identity(file: WeightFile) -> ModelIdentity:
+    return ModelIdentity(file.name, file.sha256)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"wat": wat_cli.__version__}
+    for package in ("torch", "openai-whisper", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+class Captioner:
+    """Captions one job after the other with one engine, which is loaded when it is first needed."""
+
+    def __init__(self, setting: Setting, load: Callable[[], Hearer], progress: Progress) -> None:
+        self.setting, self.progress = setting, progress
+        self._load = load
+        self._engine: Hearer | None = None
+
+    def engine(self) -> Hearer:
+        """The engine; loading it may raise any `WatError`, which ends the run."""
+        if self._engine is None:
+            self._engine = self._load()
+        return self._engine
+
+    def caption(self, job: Job) -> Outcome:
+        """Do one job. What is wrong with the file becomes its outcome; what is wrong with the run is raised."""
+        started = time.perf_counter()
+        self.progress.opened(job)
+        try:
+            outcome = self._caption(job, started)
+        except NoAudioTrack as error:
+            outcome = Outcome(job.source, Status.SKIPPED, _without_name(error, job))
+        except (MediaError, OutputError) as error:
+            outcome = Outcome(job.source, Status.FAILED, _without_name(error, job))
+        except OSError as error:
+            outcome = Outcome(job.source, Status.FAILED, error.strerror or str(error))
+        self.progress.closed(outcome)
+        return outcome
+
+    def content(self, job: Job, name: str) -> bytes:
+        """The one output of the format `name`, for standard output; nothing is written. Raises any `WatError`."""
+        self.progress.opened(job)
+        transcript, _ = captioning.transcribe(job, self.engine, self.setting, self.progress)
+        transcript, contents = captioning.render(transcript, [] if name == "json" else [name], self.setting.options)
+        return sidecar.to_json(transcript) if name == "json" else contents[name] or b""
+
+    def _caption(self, job: Job, started: float) -> Outcome:
+        outputs.recover(job.outputs.sidecar)
+        verdict = captioning.judge(job, self.setting)
+        if not verdict.due:
+            return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=not verdict.foreign)
+        try:
+            transcript, watch = captioning.transcribe(job, self.engine, self.setting, self.progress)
+            written = captioning.write(job, transcript, watch, self.setting.options)
+        except _BUGS as error:
+            reason = f"internal error: {type(error).__name__}: {error}"
+            return Outcome(job.source, Status.FAILED, reason, trace=traceback.format_exc())
+        return Outcome(
+            job.source,
+            Status.WRITTEN,
+            outputs=written,
+            audio_seconds=transcript.hearing.duration,
+            wall_seconds=time.perf_counter() - started,
+            notes=transcript.notes,
+        )
+
+
+def _without_name(error: Exception, job: Job) -> str:
+    return str(error).removeprefix(f"{shown(job.source)}: ")
+
+
+def run(jobs: Iterable[Job], captioner: Captioner) -> Iterator[Outcome]:
+    """Caption `jobs` in turn; an outcome comes out as soon as its files are on disk."""
+    for job in jobs:
+        yield captioner.caption(job)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run would do about one input."""
+
+    outcome: Outcome
+    """As far as can be told without hearing the file: written stands for would be written."""
+    info: MediaInfo | None = None
+    track: AudioStream | None = None
+
+
+def planned(jobs: Iterable[Job], setting: Setting) -> Iterator[Planned]:
+    """What a run with this `setting` would do about each of `jobs`, and why; nothing is written."""
+    for job in jobs:
+        try:
+            verdict = captioning.judge(job, setting)
+            if not verdict.due:
+                reason = Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=not verdict.foreign)
+                yield Planned(reason)
+                continue
+            info = probe(job.source)
+            track = choose_track(info, setting.options.batch.audio_track)
+            paths = (*captioning.targets(job, setting.options).values(), job.outputs.sidecar)
+            yield Planned(Outcome(job.source, Status.WRITTEN, verdict.reason, paths), info, track)
+        except NoAudioTrack as error:
+            yield Planned(Outcome(job.source, Status.SKIPPED, _without_name(error, job)))
+        except (MediaError, OutputError) as error:
+            yield Planned(Outcome(job.source, Status.FAILED, _without_name(error, job)))
+        except OSError as error:
+            yield Planned(Outcome(job.source, Status.FAILED, error.strerror or str(error)))

@@ -1,0 +1,245 @@
+"""One media file to its captions: probe, choose a track, decode, hear, decide the events, lay out, write.
+
+Nothing here knows of other files, of a terminal, or of torch: the engine is whatever can `hear`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+import wat_cli
+from wat_cli import outputs, sidecar
+from wat_cli.captions import formats
+from wat_cli.captions.cues import cues_from
+from wat_cli.captions.formats import origin_note
+from wat_cli.discovery import Job
+from wat_cli.errors import ForeignOutput, MediaError, shown
+from wat_cli.media import AudioStream, MediaInfo, PcmSpool, choose_track, decode_pcm, probe
+from wat_cli.options import FORMATS, RunOptions, TranscribeOptions
+from wat_cli.tagging import policy
+from wat_cli.tagging.events import events_from_tags
+from wat_cli.tagging.labels import load_labels
+from wat_cli.transcript import Hearing, ModelIdentity, SoundEvent, Source, Transcript
+
+
+class Hearer(Protocol):
+    """What captioning needs of an engine; `wat_cli.engine.Engine` is one."""
+
+    def hear(
+        self, pcm: PcmSpool, options: TranscribeOptions, tags: bool = ..., progress: Callable[[float], None] = ...
+    ) -> Hearing: ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all files of one run share."""
+
+    options: RunOptions
+    models: Mapping[str, ModelIdentity]
+    versions: Mapping[str, str]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a job has to be done."""
+
+    due: bool
+    reason: str
+    """Why not; or why again."""
+    foreign: bool = False
+    """Not due because something stands there that is not ``wat``'s to replace."""
+
+
+def targets(job: Job, options: RunOptions) -> dict[str, Path]:
+    """Path of each output that is asked for besides the sidecar, by its format; ``npz`` are the scores."""
+    names = [name for name in options.output.formats if name != "json"]
+    if options.tags.save_scores and options.tags.tags:
+        names.append("npz")
+    return {name: output_path(job, name) for name in names}
+
+
+def output_path(job: Job, name: str) -> Path:
+    """Where the output of the format `name` goes."""
+    return job.outputs.scores if name == "npz" else job.outputs.captions[name]
+
+
+def judge(job: Job, setting: Setting) -> Verdict:
+    """Whether `job` is due, from what stands on disk: the sidecar's fingerprint and hashes decide."""
+    if setting.options.output.overwrite:
+        return Verdict(True, "--overwrite")
+    wanted = targets(job, setting.options)
+    try:
+        standing = outputs.inspect(job.outputs.sidecar, wanted)
+    except ForeignOutput as error:
+        return Verdict(False, str(error), foreign=True)
+    if standing.record is None:
+        return Verdict(True, "not captioned yet")
+    before = standing.record.transcript
+    if not _is_source(before.source, job.source):
+        return Verdict(True, "the input has changed")
+    if before.fingerprint != setting.fingerprint:
+        return Verdict(True, "other settings")
+    missing = [path.name for path in wanted.values() if path.name not in standing.settled]
+    if missing:
+        return Verdict(True, f"{', '.join(missing)} missing")
+    return Verdict(False, "up to date")
+
+
+def _is_source(source: Source, path: Path) -> bool:
+    status = path.stat()
+    name = os.fsencode(path.name) == os.fsencode(Path(source.path).name)
+    return name and (source.size, source.mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
+@dataclass
+class Stopwatch:
+    """Wall seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Measure what happens inside."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+class Watcher(Protocol):
+    """Is told how far one file is, in seconds of audio."""
+
+    def probed(self, info: MediaInfo, track: AudioStream) -> None: ...
+    def heard(self, seconds: float) -> None: ...
+
+
+def transcribe(
+    job: Job, engine: Callable[[], Hearer], setting: Setting, watcher: Watcher
+) -> tuple[Transcript, Stopwatch]:
+    """Hear one file and decide its events; nothing is written. `engine` is asked for when there is something to hear.
+
+    Raises `MediaError` where the file cannot be read (`NoAudioTrack` where there is nothing to hear).
+    """
+    options, watch = setting.options, Stopwatch()
+    before = job.source.stat()
+    with watch("probe"):
+        info = probe(job.source)
+        track = choose_track(info, options.batch.audio_track)
+    watcher.probed(info, track)
+    with PcmSpool(info.duration) as spool:
+        with watch("decode"):
+            for chunk in decode_pcm(info, track):
+                spool.append(chunk)
+        with watch("load"):
+            hearer = engine()
+        with watch("hear"):
+            hearing = hearer.hear(spool, options.transcribe, tags=options.tags.tags, progress=watcher.heard)
+    after = job.source.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise MediaError(f"{shown(job.source)}: it changed while it was read; run again when it is finished")
+    with watch("events"):
+        events = decide_events(hearing, options)
+    source = Source(
+        path=_relative(job.source, job.outputs.sidecar.parent),
+        size=before.st_size,
+        mtime_ns=before.st_mtime_ns,
+        duration=hearing.duration if info.duration is None else info.duration,
+        track=track.index,
+        track_language=track.language,
+    )
+    transcript = Transcript(
+        source=source,
+        hearing=hearing,
+        events=events,
+        models=dict(setting.models),
+        settings=options.settings,
+        versions=dict(setting.versions),
+        labels=tuple(label.name for label in load_labels()) if hearing.tags is not None else (),
+        fingerprint=setting.fingerprint,
+    )
+    return transcript, watch
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """`path` as seen from `folder`, so that a tree that is moved as a whole stays right."""
+    return os.path.relpath(path.resolve().parent / path.name, folder.resolve())
+
+
+def decide_events(hearing: Hearing, options: RunOptions) -> tuple[SoundEvent, ...]:
+    """The sounds that are captioned, from the tag track; none without one."""
+    if hearing.tags is None:
+        return ()
+    return events_from_tags(
+        hearing.tags, options.tags, policy.resolve(options.tags), hearing.segments, hearing.duration
+    )
+
+
+def render(
+    transcript: Transcript, names: Iterable[str], options: RunOptions
+) -> tuple[Transcript, dict[str, bytes | None]]:
+    """Content of each output by its format, None where there is nothing to write.
+
+    The transcript that comes back knows which events found a place in the captions, and what a reader should know.
+    """
+    hearing = transcript.hearing
+    layout = cues_from(hearing.segments, transcript.events, transcript.source.duration, options.captions)
+    origin = origin_note(wat_cli.__version__, [model.name for model in transcript.models.values()])
+    contents: dict[str, bytes | None] = {}
+    notes = list(transcript.notes)
+    for name in names:
+        if name == "npz":
+            contents[name] = scores(hearing, transcript.labels)
+            continue
+        text = formats.render(name, layout, hearing.segments, options.captions, origin)
+        contents[name] = None if text is None else text.encode("utf-8", "replace")
+        if text is None:
+            notes.append(f"no {name} file: there is nothing to caption")
+    return dataclasses.replace(transcript, events=layout.events, notes=tuple(notes)), contents
+
+
+def scores(hearing: Hearing, labels: Sequence[str]) -> bytes | None:
+    """Every class's scores as an ``.npz`` file: ``what`` and ``when`` [steps, classes], ``hop`` (s), ``labels``."""
+    if hearing.tags is None:
+        return None
+    file, tags = io.BytesIO(), hearing.tags
+    what, when = tags.what.astype(np.float16), tags.when.astype(np.float16)
+    np.savez_compressed(file, what=what, when=when, hop=np.float64(tags.hop), labels=np.array(labels))
+    return file.getvalue()
+
+
+def write(job: Job, transcript: Transcript, watch: Stopwatch, options: RunOptions) -> tuple[Path, ...]:
+    """Write the outputs that are asked for, and the sidecar; returns the paths written.
+
+    Outputs that an earlier run wrote in other formats are written anew, so that all say the same; one that a person
+    changed since stays as it is.
+    """
+    wanted = targets(job, options)
+    before = outputs.own_outputs(job.outputs.sidecar)
+    carried: dict[str, str | None] = {}
+    for name in (*(name for name in FORMATS if name != "json"), "npz"):
+        path = output_path(job, name)
+        digest = before.get(path.name)
+        if name not in wanted and digest is not None and path.exists():
+            if outputs.holds(path, digest):
+                wanted[name] = path
+            else:
+                carried[path.name] = digest
+    with watch("captions"):
+        transcript, contents = render(transcript, wanted, options)
+    digests = {wanted[name].name: None if data is None else sidecar.sha256(data) for name, data in contents.items()}
+    transcript = dataclasses.replace(transcript, outputs={**carried, **digests}, timings=dict(watch.seconds))
+    files = {wanted[name]: data for name, data in contents.items()}
+    outputs.commit(job.outputs.sidecar, sidecar.to_json(transcript), files)
+    return (*(path for path, data in files.items() if data is not None), job.outputs.sidecar)

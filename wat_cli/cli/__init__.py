@@ -1,0 +1,54 @@
+"""The command line: Typer and Rich live here and nowhere else. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import wat_cli
+from wat_cli.cli import caption
+from wat_cli.cli.models import models_app
+from wat_cli.cli.parameters import FamiliarCommand
+from wat_cli.errors import ExitCode, WatError
+
+app = typer.Typer(
+    name="wat",
+    help="Captions for piles of media: the words and the sounds, from one Whisper-AT pass.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wat {wat_cli.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None: ...
+
+
+# `models` is a group of its own; what it needs is imported when one of its commands runs
+app.add_typer(models_app)
+app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG)(caption.caption)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with one of the exit codes of `wat_cli.errors.ExitCode`."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="wat")
+    except WatError as error:
+        print(f"wat: {error}", file=sys.stderr)
+        sys.exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        print("wat: interrupted", file=sys.stderr)
+        sys.exit(int(ExitCode.INTERRUPTED))

@@ -1,0 +1,199 @@
+"""Files on disk that are ``wat``'s own: told from a person's, and written whole or not at all.
+
+A set of outputs becomes visible in three steps: every file is written under a hidden name beside its target, flushed to
+the disk; the captions are renamed to their names; the sidecar is renamed last. The hidden sidecar is complete before
+the first rename and lists the hash of every caption, so a run that was cut off between two renames is finished by the
+next one (`recover`), and no file of ``wat``'s own is ever taken for a person's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wat_cli import sidecar as sidecars
+from wat_cli.errors import ForeignOutput, OutputError, shown
+
+
+def part_path(final: Path) -> Path:
+    """Hidden name beside `final` under which it is written: short, whatever the length of the final name."""
+    return final.with_name(f".wat-{_key(final)}.part")
+
+
+def lock_path(sidecar: Path) -> Path:
+    """Hidden name of the lock that a run holds while it works for `sidecar`."""
+    return sidecar.with_name(f".wat-{_key(sidecar)}.lock")
+
+
+def _key(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is on disk where outputs would go."""
+
+    record: sidecars.Record | None
+    """The sidecar that stands there, if it is one of ``wat``'s."""
+    settled: frozenset[str]
+    """Names of the outputs that are as ``wat`` left them: there as written, or absent because nothing was to write."""
+
+
+def inspect(sidecar: Path, targets: Mapping[str, Path]) -> Standing:
+    """Look at what stands under the sidecar's and the outputs' names.
+
+    Args:
+        sidecar: path of the sidecar.
+        targets: path of each output by its format, all in the sidecar's folder.
+
+    Raises:
+        ForeignOutput: one of the files is not ``wat``'s, or was changed since ``wat`` wrote it.
+    """
+    record = _own_record(sidecar)
+    pending = _own_record(part_path(sidecar), hidden=True)
+    known: dict[str, set[str]] = {}
+    for found in (record, pending):
+        for name, digest in found.transcript.outputs.items() if found else ():
+            if digest is not None:
+                known.setdefault(name, set()).add(digest)
+    settled = {name for name, digest in record.transcript.outputs.items() if digest is None} if record else set()
+    for path in targets.values():
+        if path == sidecar or not os.path.lexists(path):
+            continue
+        if path.name not in known:
+            raise ForeignOutput(f"{shown(path)} was not written by wat; --overwrite replaces it")
+        if not any(holds(path, digest) for digest in known[path.name]):
+            raise ForeignOutput(f"{shown(path)} was changed since wat wrote it; --overwrite replaces it")
+        settled.add(path.name)
+    return Standing(record, frozenset(settled))
+
+
+def _own_record(path: Path, hidden: bool = False) -> sidecars.Record | None:
+    if not os.path.lexists(path):
+        return None
+    try:
+        record = sidecars.read(path, tags=False)
+    except (sidecars.NotASidecar, OSError) as error:
+        if hidden:  # half-written: nothing was renamed yet
+            return None
+        raise ForeignOutput(f"{shown(path)} is no sidecar of wat ({_reason(error)}); --overwrite replaces it") from None
+    if not record.unchanged:
+        if hidden:
+            return None
+        raise ForeignOutput(f"{shown(path)} was changed since wat wrote it; --overwrite replaces it")
+    return record
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) else str(error).rpartition(": ")[2]
+    return text or type(error).__name__
+
+
+def own_outputs(sidecar: Path) -> dict[str, str | None]:
+    """Names and hashes that the sidecar lists; nothing if there is none, or if it is not ``wat``'s."""
+    try:
+        return dict(sidecars.read(sidecar, tags=False).transcript.outputs)
+    except (sidecars.NotASidecar, OSError):
+        return {}
+
+
+def recover(sidecar: Path) -> bool:
+    """Finish a set of outputs whose writing was cut off, or clear what is left of it.
+
+    Call it only while no other run works for this sidecar. Returns whether a set was finished.
+    """
+    pending = _own_record(part_path(sidecar), hidden=True)
+    if pending is None:
+        _remove(part_path(sidecar))
+        return False
+    digests = {sidecar.with_name(Path(name).name): digest for name, digest in pending.transcript.outputs.items()}
+    whole = all(
+        digest is None or holds(path, digest) or holds(part_path(path), digest) for path, digest in digests.items()
+    )
+    if whole:
+        before = _own_record(sidecar) if os.path.lexists(sidecar) else None
+        for path, digest in digests.items():
+            if digest is None:
+                _remove_own(path, before)
+            elif not holds(path, digest):
+                part_path(path).replace(path)
+        part_path(sidecar).replace(sidecar)
+        _flush_folder(sidecar.parent)
+    for path in (*digests, sidecar):
+        _remove(part_path(path))
+    return whole
+
+
+def holds(path: Path, digest: str) -> bool:
+    """Whether a file is there and has this SHA-256."""
+    try:
+        return sidecars.sha256_of_file(path) == digest
+    except OSError:
+        return False
+
+
+def _remove_own(path: Path, before: sidecars.Record | None) -> None:
+    """Remove an output of an earlier run, if it still is as the earlier sidecar says."""
+    digest = before.transcript.outputs.get(path.name) if before else None
+    if digest is not None and holds(path, digest):
+        _remove(path)
+
+
+def commit(sidecar: Path, record: bytes, outputs: Mapping[Path, bytes | None]) -> None:
+    """Write `outputs` and then the sidecar `record` that lists their hashes, so that each appears whole.
+
+    None in place of an output's content removes what stands there: nothing is to be said any more.
+
+    Raises:
+        OutputError: the folder or a file cannot be written; nothing partial is left under any final name.
+    """
+    # the sidecar's part is written last: where it is whole, so are the others
+    written = {**{path: data for path, data in outputs.items() if data is not None}, sidecar: record}
+    try:
+        sidecar.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            for path, data in written.items():
+                _write_part(path, data)
+        except BaseException:
+            for path in written:
+                _remove(part_path(path))
+            raise
+        # cut off from here on, `recover` goes on
+        for path in outputs:
+            if path not in written:
+                _remove(path)
+        for path in written:
+            part_path(path).replace(path)
+        _flush_folder(sidecar.parent)
+    except OSError as error:
+        raise OutputError(f"{shown(sidecar)}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_part(path: Path, data: bytes) -> None:
+    part = part_path(path)
+    _remove(part)
+    # a new file of our own, never through somebody's link; permissions as the umask has them
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the renames last through a power cut, where the system lets a folder be flushed."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
