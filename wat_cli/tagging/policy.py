@@ -155,15 +155,7 @@ class Policy:
     @cached_property
     def name_index(self) -> dict[str, frozenset[int]]:
         """Everything a sound can be called, in lower case, and the classes meant: a group or caption before a class."""
-        index: dict[str, frozenset[int]] = {}
-        for key in ("group", "caption", "name", "mid"):
-            grouped: dict[str, set[int]] = {}
-            for sound in self.classes:
-                if name := getattr(sound, key):
-                    grouped.setdefault(_folded(name), set()).add(sound.index)
-            for name, members in grouped.items():
-                index.setdefault(name, frozenset(members))
-        return index
+        return _name_index(self.classes, ("group", "caption", "name", "mid"))
 
     def rule(self, group: str) -> GroupRule:
         """How `group`'s events are formed."""
@@ -281,6 +273,19 @@ def _folded(name: str) -> str:
     return " ".join(name.replace("_", " ").casefold().split())
 
 
+def _name_index(classes: Iterable[SoundClass], kinds: Iterable[str]) -> dict[str, frozenset[int]]:
+    """Names of each of `kinds`, in lower case, with the classes they mean; an earlier kind wins."""
+    index: dict[str, frozenset[int]] = {}
+    for kind in kinds:
+        grouped: dict[str, set[int]] = {}
+        for sound in classes:
+            if name := getattr(sound, kind):
+                grouped.setdefault(_folded(name), set()).add(sound.index)
+        for name, members in grouped.items():
+            index.setdefault(name, frozenset(members))
+    return index
+
+
 def _unknown(name: str, source: str, known: Mapping[str, frozenset[int]], policy: Policy) -> str:
     spelling = {_folded(n): n for c in policy.classes for n in (c.group, c.caption, c.name) if n}
     near = [spelling[match] for match in difflib.get_close_matches(_folded(name), spelling, n=3, cutoff=0.5)]
@@ -314,11 +319,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _with_table(policy: Policy, table: Mapping[str, Any], source: str) -> Policy:
     classes, renamed = list(policy.classes), dict[tuple[str, str], str]()
+    # `"Alarm" = ...` renames the caption, not the fire alarms of the same group.
+    known = _name_index(policy.classes, ("caption", "group", "name", "mid"))
     for name, caption in table.get("captions", {}).items():
         caption = " ".join(caption.split()).strip("[]()")
         if not caption:
             raise UsageError(f"{source}: the caption of {name!r} is empty; to leave a sound out, suppress it")
-        for index in _one(policy, name, source):
+        for index in _one(policy, known, name, source):
             old = classes[index]
             group = old.group if old.tier else _own_group(old)
             renamed[group, old.caption] = caption
@@ -333,12 +340,11 @@ def _with_table(policy: Policy, table: Mapping[str, Any], source: str) -> Policy
     for name, threshold in table.get("thresholds", {}).items():
         if not 0.0 < threshold < 1.0:
             raise UsageError(f"{source}: the threshold of {name!r} is {threshold}; it lies between 0 and 1")
-        thresholds |= dict.fromkeys(_one(policy, name, source), float(threshold))
+        thresholds |= dict.fromkeys(_one(policy, policy.name_index, name, source), float(threshold))
     return replace(policy, classes=tuple(classes), thresholds=MappingProxyType(thresholds))
 
 
-def _one(policy: Policy, name: str, source: str) -> frozenset[int]:
-    known = policy.name_index
+def _one(policy: Policy, known: Mapping[str, frozenset[int]], name: str, source: str) -> frozenset[int]:
     if _folded(name) not in known:
         raise UsageError(_unknown(name, source, known, policy))
     return known[_folded(name)]

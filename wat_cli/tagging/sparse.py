@@ -92,7 +92,7 @@ def _scores(table: Mapping[str, Any], steps: int, classes: int) -> NDArray[np.fl
     values = [_number(value, "score", 0.0, 1.0) for value in table["score"]]
     if len(starts) != len(counts) or len(members) != len(values):
         raise ValueError("tags: the columns differ in length")
-    at, ends = 0, [*starts[1:], steps]
+    at, ends = 0, [*starts[1:], steps][: len(starts)]
     for row, (start, end, count) in enumerate(zip(starts, ends, counts, strict=True)):
         _whole(start, "step", 0, steps)
         if _whole(end, "step", 0, steps) <= start or (row == 0 and start != 0):
