@@ -28,6 +28,9 @@ from wat_cli.media.tracks import AudioStream, MediaInfo
 CLOCK_TOLERANCE = 0.1
 """Seconds by which the samples may lag behind the container's clock before silence is put in."""
 
+DECODER_DELAY = 0.5
+"""Seconds that a decoder may hold back at first (0.13 in WMA at 8 kHz); later still, and the beginning is missing."""
+
 LONGEST = 48 * 3600
 """Seconds of audio that one file may give; a small hostile file can otherwise unpack to years of silence."""
 LONGEST_PADDING = 4 * 3600
@@ -104,7 +107,9 @@ class _Clock:
         if self._origin is None:
             # ffmpeg counts from the container's start, but MPEG-TS and its like from the start of the used stream:
             # there only the probe tells how much later that is.
-            lead = max(int(self._lead * SAMPLE_RATE), timestamp)
+            lead = int(self._lead * SAMPLE_RATE)
+            if timestamp - lead >= DECODER_DELAY * SAMPLE_RATE:
+                lead = timestamp
             due = lead if lead >= CLOCK_TOLERANCE * SAMPLE_RATE else 0
             self._origin = timestamp - due
         silence = timestamp - self._origin - self.position

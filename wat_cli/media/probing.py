@@ -144,7 +144,7 @@ def _probe_by_report(path: Path, size: int, program: str) -> MediaInfo:
     starts = _first_times(frames.decode(errors="replace"))
     audio = [stream for stream in streams if stream["codec_type"] == "audio"]
     for position, stream in enumerate(audio):
-        stream["start_time"] = starts.get(position)
+        stream["start_time"] = stream["start_time"] or starts.get(position)
     duration, start = _DURATION_LINE.search(report), _START_LINE.search(report)
     seconds = float(duration["s"]) + 60 * int(duration["m"]) + 3600 * int(duration["h"]) if duration else None
     return MediaInfo(
@@ -174,6 +174,7 @@ def _reported_streams(report: str) -> list[dict[str, Any]]:
                     "channels": _channel_count(rate[2] if rate else None),
                     "sample_rate": int(rate[1]) if rate else 0,
                     "disposition": {"default": "(default)" in rest, "attached_pic": "(attached pic)" in rest},
+                    "start_time": printed[1] if (printed := re.search(r", start (-?[\d.]+)", rest)) else None,
                     "tags": {"language": found["language"] or ""},
                 }
             )

@@ -167,6 +167,7 @@ def reason(errors: bytes, path: Path, otherwise: str = "ffmpeg cannot read it") 
         return "a playlist, script or other text that leads elsewhere, not media"
     text = errors.replace(os.fsencode(url(path)) + b": ", b"").decode(errors="replace")
     text = re.sub(r" @ 0x[0-9a-f]+\]", "]", text)
+    text = re.sub(r"^(?:Error opening input files?\b.*|\[in#0\] Error opening input: )", "", text, flags=re.MULTILINE)
     lines = [printable(line.strip()) for line in text.splitlines()]
     last = list(dict.fromkeys(line for line in lines if line))[-3:]
     return " | ".join(last)[-400:] or otherwise
