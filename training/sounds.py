@@ -95,7 +95,7 @@ def label_indices() -> dict[str, int]:
     return {label.name: label.index for label in load_labels()}
 
 
-def active_stretches(samples: NDArray[np.float32], gap: float = 0.8) -> list[tuple[int, int]]:
+def active_stretches(samples: NDArray[np.float32], gap: float = 1.2) -> list[tuple[int, int]]:
     """Start and end samples of what sounds: within 34 dB of the loudest 20 ms, joined over gaps up to `gap` s."""
     size = SAMPLE_RATE // 50
     frames = samples[: len(samples) // size * size].reshape(-1, size)
