@@ -20,7 +20,7 @@ from wat_cli.options import ModelOptions
 
 __all__ = [
     "MINI", "Patience", "Plan", "Progress", "ResolvedWeights", "Transfer", "Wanted", "WeightFile", "check",
-    "default_folder", "plan", "pull", "resolve", "silent", "trust_changed",
+    "default_folder", "files_of", "model_folder", "plan", "pull", "resolve", "silent", "trust_changed",
 ]  # fmt: skip
 
 DATA_FOLDER = Path(__file__).parent.parent / "data"
@@ -91,6 +91,17 @@ class Plan:
 def default_folder() -> Path:
     """openai-whisper's cache folder: ``~/.cache/whisper``, or under `XDG_CACHE_HOME`."""
     return hashes.cache_root() / "whisper"
+
+
+def model_folder(options: ModelOptions) -> Path:
+    """The folder that holds or receives the weights."""
+    return options.model_dir.expanduser() if options.model_dir else default_folder()
+
+
+def files_of(options: ModelOptions) -> tuple[Wanted, ...]:
+    """The checkpoint of a model and every head published for it, whichever is chosen."""
+    asr, heads = _model_files(options.model, options)
+    return (asr, *heads.values())
 
 
 def plan(options: ModelOptions, *, tags: bool) -> Plan:
@@ -252,7 +263,7 @@ def _model_files(name: str, options: ModelOptions) -> tuple[Wanted, dict[str, Wa
     if model is None:
         path = _own_file(Path(name), "--model")
         return Wanted(path.name, path), {}
-    folder = options.model_dir.expanduser() if options.model_dir else default_folder()
+    folder = model_folder(options)
     pull_arguments = name if options.model_dir is None else f"{name} --model-dir {shlex.quote(str(folder))}"
     asr = Wanted(model.name, folder / model.file.filename, model.file, pull=pull_arguments)
     heads = {}

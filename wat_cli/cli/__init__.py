@@ -10,6 +10,7 @@ import typer
 
 import wat_cli
 from wat_cli.cli import caption
+from wat_cli.cli.doctor import doctor
 from wat_cli.cli.models import models_app
 from wat_cli.cli.parameters import FamiliarCommand
 from wat_cli.errors import ExitCode, WatError
@@ -40,6 +41,7 @@ def _root(
 # `models` is a group of its own; what it needs is imported when one of its commands runs
 app.add_typer(models_app)
 app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG)(caption.caption)
+app.command("doctor", cls=FamiliarCommand)(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -147,18 +147,11 @@ def _plan(name: str, model_dir: Path | None, tagger_head: str | None, tags: bool
     return planned
 
 
-def _files(name: str, model_dir: Path | None) -> Iterator[Wanted]:
-    """The checkpoint and every published head of a model, whichever is the default."""
-    from wat_cli.checkpoints import MINI, plan, registry
+def _files(name: str, model_dir: Path | None) -> tuple[Wanted, ...]:
+    from wat_cli.checkpoints import files_of
     from wat_cli.options import ModelOptions
 
-    model = registry.find(name)
-    options = ModelOptions(model=name, model_dir=model_dir)
-    yield plan(options, tags=False).asr
-    for width in ("full",) if name == MINI else tuple(model.heads) if model else ():
-        head = plan(ModelOptions(model=name, model_dir=model_dir, tagger_head=width), tags=True).head
-        if head is not None:
-            yield head
+    return files_of(ModelOptions(model=name, model_dir=model_dir))
 
 
 def _rows(model_dir: Path | None) -> Iterator[dict[str, Any]]:
