@@ -25,7 +25,9 @@ class Judge:
 
     def __enter__(self) -> Judge:
         command = ["node", str(HERE / "judge.js"), str(PARSER)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        )
         return self
 
     def __exit__(

@@ -54,7 +54,7 @@ def cues_from(
     speech, sounds = take_own_sounds(segments, events)
     ends = [segment.end for segment in speech] + [event.end for event in sounds]
     duration_ms = to_ms(duration) or to_ms(max(ends, default=0.0))
-    drafts = speech_drafts(speech, options, rules)
+    drafts = speech_drafts(speech, options, rules, duration_ms)
     duration_ms = max(duration_ms, len(drafts))
     settle_starts(drafts, duration_ms, rules)
     placed = place_sounds(drafts, sounds, rules, duration_ms)

@@ -12,7 +12,7 @@ from wat_cli.captions.characters import units, width
 from wat_cli.captions.layout import JOIN_PAUSE_MS, Flow, break_lines, fits, flow_of, split_flow
 from wat_cli.captions.rules import CueLine, LayoutRules
 from wat_cli.options import CaptionOptions
-from wat_cli.transcript import Segment
+from wat_cli.transcript import Segment, Word
 
 
 @dataclass
@@ -42,10 +42,8 @@ class Draft:
         apart = _text_lines(self.flow, 0, rules.width, rules.lines - 1)
         if apart is not None and width(label) <= rules.width:
             return (CueLine(label, len(label)), *apart)
-        texts = tuple(self.sounds)
-        blank = (self.start,) * len(texts)
-        before = Flow(texts, (True,) * len(texts), blank, blank)
-        return _text_lines(before + self.flow, len(texts), rules.width, rules.lines)
+        before = _label_flow(label, rules)
+        return _text_lines(before + self.flow, len(before.texts), rules.width, rules.lines)
 
     def columns(self) -> int:
         """Columns to read; a line break counts nothing."""
@@ -61,9 +59,16 @@ def _sound_lines(sounds: Sequence[str], rules: LayoutRules) -> tuple[CueLine, ..
     """A line for each sound; one sound wider than a line is broken."""
     if len(sounds) <= rules.lines and all(width(sound) <= rules.width for sound in sounds):
         return tuple(CueLine(sound, len(sound)) for sound in sounds)
-    texts, spaces = zip(*units(" ".join(sounds), rules.width), strict=True)
-    blank = (0,) * len(texts)
-    return _text_lines(Flow(texts, spaces, blank, blank), len(texts), rules.width, rules.lines)
+    flow = _label_flow(" ".join(sounds), rules)
+    return _text_lines(flow, len(flow.texts), rules.width, rules.lines)
+
+
+def _label_flow(label: str, rules: LayoutRules) -> Flow:
+    """Sound captions as units: one that lines are not broken in, unless it is wider than a line."""
+    if width(label) <= rules.width:
+        return Flow((label,), (False,), (0,), (0,))
+    texts, spaces = zip(*units(label, rules.width), strict=True)
+    return Flow(texts, spaces, (0,) * len(texts), (0,) * len(texts))
 
 
 def _text_lines(flow: Flow, sounds: int, limit: int, count: int) -> tuple[CueLine, ...] | None:
@@ -76,7 +81,9 @@ def _text_lines(flow: Flow, sounds: int, limit: int, count: int) -> tuple[CueLin
     return tuple(CueLine(text, len(label)) for text, label in zip(texts, labels, strict=True))
 
 
-def speech_drafts(segments: Iterable[Segment], options: CaptionOptions, rules: LayoutRules) -> list[Draft]:
+def speech_drafts(
+    segments: Iterable[Segment], options: CaptionOptions, rules: LayoutRules, duration_ms: int
+) -> list[Draft]:
     """Speech as drafts in order of time, each fit for the screen, short ones joined where they can be.
 
     Two of openai-whisper's options cut differently, where words have times: with `max_words_per_line` a segment is
@@ -85,7 +92,7 @@ def speech_drafts(segments: Iterable[Segment], options: CaptionOptions, rules: L
     """
     parts = [part for segment in segments for part in _by_words(segment, options)]
     parts.sort(key=lambda part: (part.start, part.end))
-    flows = [flow for part in parts if (flow := flow_of(part, rules.width)) is not None]
+    flows = [flow for part in parts if (flow := flow_of(part, rules.width, duration_ms)) is not None]
     if options.max_line_width is not None and options.max_line_count is not None:
         flows = _run_on(flows)
     drafts = [Draft(part.starts[0], part.ends[-1], part) for flow in flows for part in split_flow(flow, rules)]
@@ -96,7 +103,7 @@ def speech_drafts(segments: Iterable[Segment], options: CaptionOptions, rules: L
 def _by_words(segment: Segment, options: CaptionOptions) -> list[Segment]:
     """The segment cut after every `max_words_per_line` words, if that is asked for and its words are known."""
     count, words = options.max_words_per_line, segment.words
-    if not count or not words or len(words) <= count:
+    if not count or not words or len(words) <= count or not _spell(words, segment.text):
         return [segment]
     groups = [words[first : first + count] for first in range(0, len(words), count)]
     texts = ["".join(word.word for word in group) for group in groups]
@@ -104,6 +111,11 @@ def _by_words(segment: Segment, options: CaptionOptions) -> list[Segment]:
         replace(segment, start=group[0].start, end=group[-1].end, text=text, words=group)
         for group, text in zip(groups, texts, strict=True)
     ]
+
+
+def _spell(words: Sequence[Word], text: str) -> bool:
+    """Whether the words are still those of the text, which a person may have edited."""
+    return "".join("".join(word.word for word in words).split()) == "".join(text.split())
 
 
 def _run_on(flows: list[Flow]) -> list[Flow]:

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from wat_cli.captions.characters import clean_text, units, width
 from wat_cli.captions.phrasing import cut_penalty
@@ -63,8 +63,8 @@ class Flow:
         return Flow(texts, spaces, self.starts + other.starts, self.ends + other.ends, timed)
 
 
-def flow_of(segment: Segment, limit: int) -> Flow | None:
-    """The segment's text with a time for every unit; None where it holds no text.
+def flow_of(segment: Segment, limit: int, duration_ms: int) -> Flow | None:
+    """The segment's text with a time inside the file for every unit of at most `limit` columns; None without text.
 
     Units take the times of the segment's words if it has any and they spell its text; otherwise the segment's time is
     shared out by width.
@@ -74,10 +74,10 @@ def flow_of(segment: Segment, limit: int) -> Flow | None:
     if not pieces:
         return None
     texts, spaces = zip(*pieces, strict=True)
-    times = _word_times(texts, segment.words) if segment.words else None
+    times = _word_times(texts, segment.words, duration_ms) if segment.words else None
     if times is not None:
         return Flow(texts, spaces, *times, word_timed=True)
-    start, end = to_ms(segment.start), to_ms(segment.end)
+    start, end = min(to_ms(segment.start), duration_ms), min(to_ms(segment.end), duration_ms)
     wides = [width(piece) for piece in texts]
     ends = list(accumulate(wides))
     scale = max(0, end - start) / (ends[-1] or 1)
@@ -90,11 +90,15 @@ def to_ms(seconds: float) -> int:
     return round(seconds * 1000) if 0 < seconds < 1e9 else 0
 
 
-def _word_times(texts: Sequence[str], words: Sequence[Word]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def _word_times(
+    texts: Sequence[str], words: Sequence[Word], duration_ms: int
+) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Start and end of each unit from the words' times; None where the words do not spell the units."""
     spelled = [(clean_text(word.word).replace(" ", ""), to_ms(word.start), to_ms(word.end)) for word in words]
     spelled = [entry for entry in spelled if entry[0]]
-    if not spelled or "".join(texts) != "".join(entry[0] for entry in spelled):
+    if [entry[0] for entry in spelled] == list(texts):  # a unit is a word nearly everywhere
+        return _rising([(start, end) for _, start, end in spelled], duration_ms)
+    if "".join(texts) != "".join(entry[0] for entry in spelled):
         return None
     stops = list(accumulate(len(entry[0]) for entry in spelled))
 
@@ -105,20 +109,24 @@ def _word_times(texts: Sequence[str], words: Sequence[Word]) -> tuple[tuple[int,
         inside = place - (stops[word] - len(letters))
         return start + round(max(0, end - start) * inside / len(letters))
 
-    starts, ends, place, last = [], [], 0, 0
-    for text in texts:
-        starts.append(last := max(last, time_at(place, 1)))
-        place += len(text)
-        ends.append(last := max(last, time_at(place, 0)))
-    return tuple(starts), tuple(ends)
+    borders = list(accumulate(map(len, texts), initial=0))
+    return _rising([(time_at(first, 1), time_at(stop, 0)) for first, stop in pairwise(borders)], duration_ms)
+
+
+def _rising(times: list[tuple[int, int]], duration_ms: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Starts and ends that never fall back and lie inside the file."""
+    rising = list(accumulate((min(time, duration_ms) for pair in times for time in pair), max))
+    return tuple(rising[::2]), tuple(rising[1::2])
 
 
 def reach(flow: Flow, limit: int) -> list[int]:
     """For each unit, the first unit that no longer fits on a line started with it."""
-    stops, stop, count = [], 0, len(flow.texts)
+    columns, spaces, count = flow.columns, flow.spaces, len(flow.texts)
+    stops, stop = [], 0
     for first in range(count):
         stop = max(stop, first + 1)
-        while stop < count and flow.wide(first, stop + 1) <= limit:
+        edge = columns[first] + limit
+        while stop < count and columns[stop + 1] - spaces[stop] <= edge:
             stop += 1
         stops.append(stop)
     return stops
@@ -140,7 +148,7 @@ def break_lines(flow: Flow, limit: int, count: int) -> tuple[tuple[int, int], ..
         return None
     _, cuts = _best_lines(flow, stops, 0, needed, flow.wide(0, total) / needed, limit)
     borders = (0, *cuts, total)
-    return tuple(zip(borders, borders[1:], strict=False))
+    return tuple(pairwise(borders))
 
 
 def _best_lines(
@@ -190,42 +198,54 @@ def split_flow(flow: Flow, rules: LayoutRules) -> list[Flow]:
     if fits(flow, rules):
         return [flow]
     stops, total = reach(flow, rules.width), len(flow.texts)
+    edges = _edges(flow)
+    pauses = _long_pauses(flow)
     costs: list[float] = [0.0] + [float("inf")] * total
     origins = [0] * (total + 1)
     for first in range(total):
         furthest = first
         for _ in range(rules.lines):
             furthest = stops[furthest] if furthest < total else total
-        for stop in range(first + 1, furthest + 1):
-            cost = costs[first] + _caption_cost(flow, first, stop, rules)
+        before = costs[first]
+        for stop in range(furthest, first, -1):
+            cost = before + 1.0 + edges[stop] + 4.0 * (pauses[stop - 1] - pauses[first])
             if cost < costs[stop]:
-                costs[stop], origins[stop] = cost, first
+                cost += _haste(flow, first, stop, rules)
+                if cost < costs[stop]:
+                    costs[stop], origins[stop] = cost, first
     borders = [total]
     while borders[-1] > 0:
         borders.append(origins[borders[-1]])
     borders.reverse()
-    return [flow.cut(first, stop) for first, stop in zip(borders, borders[1:], strict=False)]
+    return [flow.cut(first, stop) for first, stop in pairwise(borders)]
 
 
-def _caption_cost(flow: Flow, first: int, stop: int, rules: LayoutRules) -> float:
-    """How bad the units ``[first, stop)`` are as one caption; 1 for a good one."""
-    cost = 1.0
-    spoken = flow.ends[stop - 1] - flow.starts[first]
-    if spoken > rules.longest_speech_ms and stop - first > 1:
-        cost += 20.0 + spoken / 1000
-    room = spoken
-    if stop < len(flow.texts):
-        pause = flow.starts[stop] - flow.ends[stop - 1]
-        room = flow.starts[stop] - flow.starts[first] - rules.gap_ms
-        cost += 0.0 if pause >= PAUSE_MS else 0.6 * cut_penalty(flow.texts[stop - 1], flow.texts[stop])
+def _edges(flow: Flow) -> list[float]:
+    """How bad it is that a caption ends before each unit; nothing at the end and where the speech pauses."""
+    texts, starts, ends = flow.texts, flow.starts, flow.ends
+    inner = [
+        0.0 if starts[stop] - ends[stop - 1] >= PAUSE_MS else 0.6 * cut_penalty(texts[stop - 1], texts[stop])
+        for stop in range(1, len(texts))
+    ]
+    return [0.0, *inner, 0.0]
+
+
+def _long_pauses(flow: Flow) -> list[int]:
+    """How many long pauses lie before each unit."""
+    gaps = zip(flow.ends, flow.starts[1:], strict=False)
+    return list(accumulate((start - end > LONG_PAUSE_MS for end, start in gaps), initial=0))
+
+
+def _haste(flow: Flow, first: int, stop: int, rules: LayoutRules) -> float:
+    """How far the units ``[first, stop)`` as one caption are too long, too short or too fast; 0 for a good one."""
+    start, end = flow.starts[first], flow.ends[stop - 1]
+    room = end - start if stop == len(flow.texts) else flow.starts[stop] - start - rules.gap_ms
+    columns = flow.columns[stop] - flow.columns[first]
+    cost = 0.0
+    if end - start > rules.longest_speech_ms and stop - first > 1:
+        cost += 20.0 + (end - start) / 1000
     if room < rules.min_ms:
         cost += 2.0
-    columns = flow.wide(first, stop)
     if room > 0 and columns * 1000 > rules.cps * room:
         cost += min(2.0, columns * 1000 / (rules.cps * room) - 1)
-    if columns < 12 or stop - first == 1:
-        cost += 0.5
-    if flow.word_timed:
-        inside = range(first, stop - 1)
-        cost += 4.0 * sum(flow.starts[place + 1] - flow.ends[place] > LONG_PAUSE_MS for place in inside)
-    return cost
+    return cost + 0.5 if columns < 12 or stop - first == 1 else cost

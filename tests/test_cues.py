@@ -1,0 +1,251 @@
+"""Cues: what always holds, what holds where speech leaves room, and where sounds go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.captionable import options as any_options
+from tests.captionable import scenes, segment, sound, spoken
+from wat_cli.captions.characters import clean_text
+from wat_cli.captions.cues import Layout, cues_from, require_words
+from wat_cli.captions.rules import Cue, broken_rules, rules_for
+from wat_cli.captions.sounds import NO_ROOM, own_sound
+from wat_cli.errors import UsageError
+from wat_cli.options import CaptionOptions
+from wat_cli.transcript import Segment, SoundEvent
+
+DEFAULT = CaptionOptions()
+PLAIN = CaptionOptions(style="plain")
+
+
+def lay_out(
+    segments: list[Segment], sounds: list[SoundEvent] | None = None, duration: float = 60.0, **given: object
+) -> Layout:
+    return cues_from(segments, sounds or [], duration, CaptionOptions(**given))  # type: ignore[arg-type]
+
+
+def shown(layout: Layout) -> list[tuple[int, int, str]]:
+    return [(cue.start_ms, cue.end_ms, cue.text) for cue in layout.cues]
+
+
+def words_of(cue: Cue) -> str:
+    """The cue's text without its sounds."""
+    return " ".join(line.text[line.sound_length :].strip() for line in cue.lines)
+
+
+# --- what always holds ----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(scene=scenes(), options=any_options)
+def test_hard_rules_hold_and_no_text_is_lost(scene, options) -> None:
+    segments, sounds, duration = scene
+    layout = cues_from(segments, sounds, duration, options)
+    duration_ms = max(round(duration * 1000), 1)
+    assert [rule for rule in broken_rules(layout.cues, rules_for(options), duration_ms) if rule.hard] == []
+    once = cues_from(segments, sounds, duration, replace(options, highlight_words=False)).cues
+    said = " ".join(clean_text(part.text) for part in segments if own_sound(part.text) is None)
+    # Order is another test's: overlapping segments may be cut into each other
+    assert Counter("".join("".join(words_of(cue) for cue in once).split())) == Counter("".join(said.split()))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(scene=scenes(), options=any_options)
+def test_sounds_never_move_speech(scene, options) -> None:
+    segments, sounds, duration = scene
+    options = replace(options, highlight_words=False)
+    without, with_sounds = cues_from(segments, [], duration, options), cues_from(segments, sounds, duration, options)
+    spoken_at = {cue.start_ms for cue in with_sounds.cues if cue.kind != "sound"}
+    quiet = [cue for cue in without.cues if cue.kind != "sound"]
+    assert {cue.start_ms for cue in quiet} <= spoken_at
+    events = [event for event in with_sounds.events if event.group != "asr"]
+    assert len(events) == len(sounds) and all(event.shown or event.reason == NO_ROOM for event in events)
+
+
+def test_rules_that_the_speech_leaves_no_room_for_are_named() -> None:
+    fast = segment(0.0, 1.0, " This is far too much to be read within a second.")
+    layout = lay_out([fast, segment(1.0, 4.0, " And it goes on at once, as if to spite us.")])
+    assert [(rule.cue, rule.rule, rule.hard) for rule in layout.broken_rules] == [(1, "reading-speed", False)]
+
+
+def test_order_of_the_words_is_kept() -> None:
+    text = "One two three, four five six. Seven eight nine ten eleven, twelve thirteen fourteen and fifteen sixteen."
+    layout = lay_out([spoken(1.0, text), spoken(12.0, "And more.")])
+    assert " ".join(words_of(cue) for cue in layout.cues) == text + " And more."
+
+
+# --- times ----------------------------------------------------------------------------------------------------------
+
+
+def test_short_speech_stays_until_it_is_read() -> None:
+    assert shown(lay_out([segment(2.0, 2.3, " No.")])) == [(2000, 2834, "No.")]
+
+
+def test_a_caption_lingers_to_be_read_but_not_for_ever() -> None:
+    text = " I never said that it would be as easy as that."
+    assert shown(lay_out([segment(1.0, 2.0, text)]))[0][:2] == (1000, 3300)
+    netflix = lay_out([segment(1.0, 2.0, text)], style="netflix")
+    assert netflix.cues[0].end_ms == 2500 and [rule.rule for rule in netflix.broken_rules] == ["reading-speed"]
+
+
+def test_small_gaps_close_to_two_frames_and_others_stay() -> None:
+    layout = lay_out([segment(0, 2, " One thing."), segment(2.3, 4, " Another thing."), segment(4.6, 6, " A third.")])
+    assert [cue.end_ms for cue in layout.cues] == [2216, 4000, 6000]
+    assert layout.broken_rules == ()
+
+
+def test_adjacent_captions_keep_two_frames_apart() -> None:
+    layout = lay_out([segment(0, 2, " One thing."), segment(2, 4, " Another thing.")])
+    assert [(cue.start_ms, cue.end_ms) for cue in layout.cues] == [(0, 1916), (2000, 4000)]
+
+
+def test_captions_too_short_to_read_join_their_neighbour() -> None:
+    layout = lay_out([segment(0, 0.4, " Yes."), segment(0.4, 2, " Of course.")])
+    assert shown(layout) == [(0, 2000, "Yes. Of course.")]
+
+
+def test_plain_style_keeps_the_times_of_the_segments() -> None:
+    segments = [segment(0, 0.4, " Yes."), segment(0.4, 9.7, " Of course."), segment(9.8, 10, " No.")]
+    assert shown(lay_out(segments, style="plain")) == [
+        (0, 400, "Yes."),
+        (400, 9700, "Of course."),
+        (9800, 10000, "No."),
+    ]
+
+
+def test_overlapping_speech_shares_the_screen_in_turn() -> None:
+    first, second = (
+        "Hello there, you, and welcome to this fine old house of ours.",
+        "Good evening to everybody who came so far.",
+    )
+    layout = lay_out([segment(0, 6, second), segment(0, 5, first)])
+    assert [" ".join(cue.text.split()) for cue in layout.cues] == [first, second]
+    assert all(cue.end_ms - cue.start_ms > 1500 for cue in layout.cues)
+
+
+def test_a_segment_past_the_end_is_brought_inside() -> None:
+    layout = lay_out([segment(9.0, 31.0, " The end.")], duration=10.0)
+    assert shown(layout) == [(9000, 10000, "The end.")]
+
+
+def test_long_speech_is_parted_where_it_pauses() -> None:
+    layout = lay_out([spoken(0, "Wait for it and now", rate=2, pause_after={"it": 3.0})])
+    assert [(cue.start_ms, cue.text) for cue in layout.cues] == [(0, "Wait for it"), (4500, "and now")]
+
+
+# --- sounds ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_in_a_pause_has_a_caption_of_its_own() -> None:
+    layout = lay_out([segment(0, 2, " Listen."), segment(10, 12, " Gone.")], [sound(4, 5, "Dog barking")])
+    assert shown(layout)[1] == (4000, 5600, "[Dog barking]")
+
+
+def test_a_long_sound_has_one_caption_at_its_onset() -> None:
+    assert shown(lay_out([], [sound(1, 58)])) == [(1000, 5000, "[Music]")]
+
+
+def test_a_sound_over_speech_joins_its_caption() -> None:
+    layout = lay_out([segment(1, 4, " And then we danced.")], [sound(1.2, 9)])
+    assert shown(layout) == [(1000, 4000, "[Music]\nAnd then we danced.")]
+    assert layout.cues[0].kind == "mixed" and layout.cues[0].lines[0].sound_length == len("[Music]")
+
+
+def test_a_sound_before_two_full_lines_stands_before_the_words() -> None:
+    text = " The orchestra had never played so well, said the old conductor."
+    layout = lay_out([segment(1, 7, text)], [sound(1, 7)])
+    assert shown(layout) == [(1000, 7000, "[Music] The orchestra had never played\nso well, said the old conductor.")]
+
+
+def test_a_full_caption_is_parted_for_a_sound_and_nothing_is_said_late() -> None:
+    text = "The orchestra had never played as well as that, said the old conductor to us"
+    layout = lay_out([spoken(1, text, rate=2.4)], [sound(3.5, 7, "Dog barking")])
+    quiet = lay_out([spoken(1, text, rate=2.4)])
+    assert len(quiet.cues) == 1 and len(layout.cues) == 2
+    assert layout.cues[0].start_ms == quiet.cues[0].start_ms
+    assert [event.shown for event in layout.events] == [True]
+    assert any(line.text.startswith("[Dog barking]") for cue in layout.cues for line in cue.lines)
+
+
+def test_a_sound_without_room_is_left_out_and_says_so() -> None:
+    text = "This goes on and on without a break and much too fast for anyone who wants to read all of it"
+    crowded = [spoken(start, text, rate=5.2) for start in (0.0, 4.04, 8.08)]
+    layout = lay_out(crowded, [sound(5.0, 6.0, "Dog barking")])
+    assert [(event.shown, event.reason) for event in layout.events] == [(False, NO_ROOM)]
+    assert all("Dog" not in cue.text for cue in layout.cues)
+
+
+def test_two_sounds_at_once_share_a_caption() -> None:
+    layout = lay_out([], [sound(3, 9), sound(3.4, 5, "Applause")])
+    assert shown(layout)[0][2] == "[Music]\n[Applause]"
+
+
+def test_unshown_events_stay_out_of_the_captions() -> None:
+    event = replace(sound(3, 9), shown=False, reason="tier 3")
+    layout = lay_out([], [event])
+    assert layout.cues == () and layout.events == (event,)
+
+
+def test_netflix_writes_sounds_in_lower_case() -> None:
+    assert shown(lay_out([], [sound(1, 3, "Dog barking")], style="netflix"))[0][2] == "[dog barking]"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (" [Music]", "Music"),
+        ("(upbeat music)", "Upbeat music"),
+        ("♪♪", "Music"),
+        ("*laughs*", "Laughs"),
+        ("[BLANK_AUDIO]", ""),
+        ("♪ La la la ♪", None),
+        ("He said [laughs] no.", None),
+        ("", None),
+    ],
+)
+def test_own_sound_text(text: str, names: str | None) -> None:
+    assert own_sound(text) == names
+
+
+def test_own_sound_text_gives_way_to_the_tagger() -> None:
+    own = segment(2, 5, " [Applause]")
+    alone, both = lay_out([own]), lay_out([own], [sound(2.2, 4.8, "Applause")])
+    assert [cue.text for cue in alone.cues] == [cue.text for cue in both.cues] == ["[Applause]"]
+    assert both.cues[0].start_ms == 2200
+
+
+# --- openai-whisper's options ---------------------------------------------------------------------------------------
+
+
+def test_highlighted_words_follow_the_speech() -> None:
+    layout = lay_out([spoken(1, "You are here", rate=2, pause_after={"are": 0.5})], highlight_words=True)
+    marks = [
+        (c.start_ms, c.end_ms, c.lines[0].text[slice(*c.lines[0].underlined)] if c.lines[0].underlined else "")
+        for c in layout.cues
+    ]
+    assert marks == [(1000, 1500, "You"), (1500, 2000, "are"), (2000, 2500, ""), (2500, 3000, "here")]
+
+
+def test_words_per_caption() -> None:
+    layout = lay_out([spoken(0, "one two three four five", rate=1)], max_words_per_line=2, style="plain")
+    assert [cue.text for cue in layout.cues] == ["one two", "three four", "five"]
+
+
+def test_width_and_count_let_captions_run_across_segments() -> None:
+    segments = [spoken(0, "This is the first"), spoken(1.6, "half of it.")]
+    assert len(lay_out(segments, style="plain").cues) == 2
+    assert [c.text for c in lay_out(segments, style="plain", max_line_width=42, max_line_count=2).cues] == [
+        "This is the first half of it."
+    ]
+
+
+@pytest.mark.parametrize("given", [{"highlight_words": True}, {"max_words_per_line": 3}])
+def test_options_that_need_word_times(given: dict[str, object]) -> None:
+    options = CaptionOptions(**given)  # type: ignore[arg-type]
+    require_words(options, word_timestamps=True)
+    with pytest.raises(UsageError, match="--word-timestamps"):
+        require_words(options, word_timestamps=False)
