@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 from filelock import FileLock
 
 from tests.publisher import Publisher, checkpoint_bytes, serving
@@ -208,6 +209,17 @@ def test_silence_counts_as_no_network(
 
 def test_no_network_is_said_within_ten_seconds() -> None:
     assert Patience().first_answer < 10
+
+
+def test_a_redirection_out_of_https_is_not_followed_to_a_file(
+    publisher: Publisher, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the https address had led to this server's http one."""
+    plain, real_get = publisher.offer("/small.pt", BODY), requests.get
+    monkeypatch.setattr(requests, "get", lambda url, **options: real_get(plain, **options))
+    with pytest.raises(WeightsMissing, match="without encryption"):
+        fetch("https://weights.invalid/small.pt", target, None, patience=QUICK)
+    assert not target.exists()
 
 
 def test_a_full_disk_is_said_before_the_download(

@@ -239,6 +239,9 @@ class _Download:
             raise _Unreachable(_plain_reason(answer)) from answer
         if isinstance(answer, Exception):
             raise answer
+        if self.url.startswith("https:") and not all(hop.url.startswith("https:") for hop in (*answer.history, answer)):
+            answer.close()
+            raise WeightsMissing(f"{self._host} leads to an address without encryption for {self.target.name}.")
         return answer
 
     def _resumable(self) -> tuple[int, str]:
