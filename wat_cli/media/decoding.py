@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 
 from wat_cli.errors import UndecodableMedia, shown
 from wat_cli.media.process import (
-    INPUT_LIMITS,
     SAMPLE_RATE,
     FFmpeg,
     command_line,
     find_ffmpeg,
+    media_input,
     media_size,
     patience,
     read,
     reason,
     running,
-    url,
 )
 from wat_cli.media.tracks import AudioStream, MediaInfo
 
@@ -49,7 +48,7 @@ def decode_pcm(info: MediaInfo, stream: AudioStream, tools: FFmpeg | None = None
     Raises `UndecodableMedia` after the last good chunk if ffmpeg fails, hangs, or gives nothing. Closing the iterator
     ends ffmpeg.
     """
-    command = command_line(_pcm_output(info, stream), (tools or find_ffmpeg()).ffmpeg, "error")
+    command = command_line(_pcm_output(stream), (tools or find_ffmpeg()).ffmpeg, info.path, "error")
     size, clock = media_size(info.path), _Clock(info, stream)
     with running(command) as process:
         errors = bytearray()
@@ -72,13 +71,12 @@ def decode_pcm(info: MediaInfo, stream: AudioStream, tools: FFmpeg | None = None
             raise UndecodableMedia(f"{shown(info.path)}: {reason(bytes(errors), info.path, 'it holds no audio data')}")
 
 
-def _pcm_output(info: MediaInfo, stream: AudioStream) -> Any:
+def _pcm_output(stream: AudioStream) -> Any:
     # SMJPEG is the simplest of ffmpeg's formats that carry PCM with a timestamp for each packet: the samples and the
     # clock come in one pass, and no filter touches either. Only MPEG-like formats may jump in time; ffmpeg takes jumps
     # over the threshold for a splice, and at its default of 10 s a pause of the audio track as well.
-    source = ffmpeg.input(url(info.path), **INPUT_LIMITS, dts_delta_threshold=60)
     return ffmpeg.output(
-        source,
+        media_input(dts_delta_threshold=60),
         "pipe:",
         map=f"0:{stream.index}",
         map_metadata=-1,

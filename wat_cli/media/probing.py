@@ -12,7 +12,17 @@ from typing import Any
 import ffmpeg
 
 from wat_cli.errors import UndecodableMedia, shown
-from wat_cli.media.process import INPUT_LIMITS, FFmpeg, command_line, find_ffmpeg, media_size, output_of, reason, url
+from wat_cli.media.process import (
+    INPUT_LIMITS,
+    FFmpeg,
+    command_line,
+    find_ffmpeg,
+    media_input,
+    media_size,
+    output_of,
+    reason,
+    url,
+)
 from wat_cli.media.tracks import AudioStream, MediaInfo
 
 LONGEST_CLAIM = 48 * 3600
@@ -132,8 +142,10 @@ _FORMAT_LINE = re.compile(r"^Input #0, (?P<format>.+?), from ''", re.MULTILINE)
 
 def _probe_by_report(path: Path, size: int, program: str) -> MediaInfo:
     """The same from ffmpeg's own stream report, and the streams' starts from the first frame that each one gives."""
-    source = ffmpeg.input(url(path), **INPUT_LIMITS, copyts=None)
-    command = command_line(ffmpeg.output(source, "pipe:", map="0:a", f="framecrc", **{"frames:a": 1}), program, "info")
+    # One sample of each track; -frames:a would end all tracks with the first one that has given a frame.
+    source = media_input(copyts=None)
+    first_samples = ffmpeg.output(source, "pipe:", map="0:a", af="atrim=end_sample=1", f="framecrc")
+    command = command_line(first_samples, program, path, "info")
     _, frames, errors = output_of(command, path, size, _REPORT_KEPT)
     # A file name may hold line breaks and pass itself off as a part of the report.
     report = errors.replace(os.fsencode(url(path)), b"").decode(errors="replace").split("\nOutput #0")[0]

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ffmpeg
+
 from wat_cli.errors import FFmpegMissing, UndecodableMedia, printable, shown
 
 SAMPLE_RATE = 16_000
@@ -46,6 +48,7 @@ allowed, not of what is refused: a demuxer that ffmpeg adds tomorrow stays out u
 INPUT_LIMITS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
 """Options in front of every input."""
 
+_PLACE_OF_INPUT = "file:input"
 _PROBE_LIMIT = 16 << 20
 
 
@@ -93,10 +96,16 @@ def url(path: Path) -> str:
     return f"file:{path}"
 
 
-def command_line(output: Any, program: str, loglevel: str) -> list[str]:
-    """The arguments for one of ffmpeg-python's output nodes."""
-    command: list[str] = output.global_args("-hide_banner", "-nostdin", "-loglevel", loglevel).compile(cmd=program)
-    return command
+def media_input(**options: object) -> Any:
+    """ffmpeg-python's node for an untrusted input; `command_line` puts the file in."""
+    # ffmpeg-python hashes its nodes as UTF-8, which not every file name is.
+    return ffmpeg.input(_PLACE_OF_INPUT, **INPUT_LIMITS, **options)
+
+
+def command_line(output: Any, program: str, path: Path, loglevel: str) -> list[str]:
+    """The arguments for one of ffmpeg-python's output nodes, reading `path`."""
+    command = output.global_args("-hide_banner", "-nostdin", "-loglevel", loglevel).compile(cmd=program)
+    return [url(path) if argument == _PLACE_OF_INPUT else argument for argument in command]
 
 
 def patience(size: int) -> float:
