@@ -172,7 +172,7 @@ class Captioner:
         return sidecar.to_json(transcript) if name == "json" else contents[name] or b""
 
     def _caption(self, job: Job, started: float) -> Outcome:
-        outputs.recover(job.outputs.sidecar)
+        outputs.recover(job.outputs.sidecar, job.outputs.all())
         verdict = captioning.judge(job, self.setting)
         if not verdict.due:
             return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=not verdict.foreign)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,15 +101,21 @@ def own_outputs(sidecar: Path) -> dict[str, str | None]:
         return {}
 
 
-def recover(sidecar: Path) -> bool:
+def recover(sidecar: Path, others: Iterable[Path] = ()) -> bool:
     """Finish a set of outputs whose writing was cut off, or clear what is left of it.
 
-    Call it only while no other run works for this sidecar. Returns whether a set was finished.
+    Call it only while no other run works for this sidecar. `others` are further names whose unfinished parts are
+    cleared. Returns whether a set was finished.
     """
     pending = _own_record(part_path(sidecar), hidden=True)
-    if pending is None:
-        _remove(part_path(sidecar))
-        return False
+    finished = pending is not None and _finish(sidecar, pending)
+    listed = [sidecar.with_name(Path(name).name) for name in pending.transcript.outputs] if pending else []
+    for path in {sidecar, *listed, *others}:
+        _remove(part_path(path))
+    return finished
+
+
+def _finish(sidecar: Path, pending: sidecars.Record) -> bool:
     digests = {sidecar.with_name(Path(name).name): digest for name, digest in pending.transcript.outputs.items()}
     whole = all(
         digest is None or holds(path, digest) or holds(part_path(path), digest) for path, digest in digests.items()
@@ -123,8 +129,6 @@ def recover(sidecar: Path) -> bool:
                 part_path(path).replace(path)
         part_path(sidecar).replace(sidecar)
         _flush_folder(sidecar.parent)
-    for path in (*digests, sidecar):
-        _remove(part_path(path))
     return whole
 
 

@@ -210,7 +210,7 @@ def _transcript(document: dict[str, Any], with_tags: bool) -> Transcript:
     hearing = Hearing(
         duration=_checked(float, document["duration"]),
         language=_checked(str, document["language"]),
-        segments=tuple(_segment(item) for item in document["segments"]),
+        segments=tuple(_segment(item) for item in _checked(list, document["segments"])),
         tags=tags,
         windows=_checked(int, document["windows"]),
         encoder_passes=_checked(int, document["encoder_passes"]),
@@ -220,13 +220,13 @@ def _transcript(document: dict[str, Any], with_tags: bool) -> Transcript:
     return Transcript(
         source=_instance(Source, document["source"]),
         hearing=hearing,
-        events=tuple(_instance(SoundEvent, item) for item in document["events"]),
+        events=tuple(_instance(SoundEvent, item) for item in _checked(list, document["events"])),
         models={role: _instance(ModelIdentity, item) for role, item in document["models"].items()},
         settings=_checked(dict, document["settings"]),
         versions=_checked(dict, document["versions"]),
         timings=_checked(dict, document["timings"]),
         outputs={_checked(str, name): _checked(str | None, digest) for name, digest in document["outputs"].items()},
-        notes=tuple(_checked(str, note) for note in document["notes"]),
+        notes=tuple(_checked(str, note) for note in _checked(list, document["notes"])),
         labels=labels,
         fingerprint=_checked(str, document["fingerprint"]),
     )
@@ -236,8 +236,8 @@ def _segment(item: dict[str, Any]) -> Segment:
     words = item.get("words")
     values = {
         **item,
-        "tokens": tuple(_checked(int, token) for token in item["tokens"]),
-        "words": None if words is None else tuple(_instance(Word, word) for word in words),
+        "tokens": tuple(_checked(int, token) for token in _checked(list, item["tokens"])),
+        "words": None if words is None else tuple(_instance(Word, word) for word in _checked(list, words)),
     }
     return _instance(Segment, values)
 
