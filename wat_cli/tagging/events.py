@@ -19,24 +19,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wat_cli.options import TagOptions
+from wat_cli.tagging.evidence import CLEARLY, NEAR, Evidence, probability
 from wat_cli.tagging.policy import Policy, logit, resolve
-from wat_cli.tagging.scores import FLOOR, LOWEST, Curve, evidence, highest, opened, runs, shaped
-from wat_cli.tagging.voice import confident_speech
+from wat_cli.tagging.scores import FLOOR, LOWEST, Curve, highest, opened, runs, shaped
+from wat_cli.tagging.text import named_group
 from wat_cli.transcript import Segment, SoundEvent, TagTrack
 
-NEAR = 5
-"""Steps (2 s) within which a rival counts as sounding at the same time."""
-CLEARLY = 0.1
-"""A specific sound is clearly right if it is at most this much less probable than the general one."""
 REPEAT_SECONDS = 10.0
 """A sound that comes back sooner, no stronger than before, gets no second caption."""
 STRONG = 3.0
 """Logits (probability 0.95) above which one sound counts as no surer than another."""
 
+OWN_TEXT = "asr"
+"""Group of a sound that only the speech recogniser named, in words that the policy does not have."""
+
 UNSHOWN = {
     "rival": "another sound is as likely",
     "words": "the words say it",
     "repeat": "repeats within ten seconds",
+    "unheard": "only the speech recogniser's text names it",
 }
 
 
@@ -80,108 +81,15 @@ def events_from_tags(
     threshold = tags.tuning.threshold if options.tags_threshold is None else options.tags_threshold
     if not tags.steps:
         return ()
-    evidences = _Evidence(tags, policy)
-    spoken = confident_speech(segments, tags.steps, tags.hop)
+    evidences = Evidence(tags, policy, segments)
     events: list[SoundEvent] = []
     for name in policy.groups:
-        events += _group_events(evidences, name, spoken, threshold, duration)
+        events += _group_events(evidences, name, threshold, duration)
+    events += _only_written(evidences, events, duration)
     return tuple(sorted(events, key=lambda event: (event.start, event.end, event.group)))
 
 
-class _Evidence:
-    """Logits of single classes and whole groups, each made once."""
-
-    def __init__(self, tags: TagTrack, policy: Policy) -> None:
-        self.tags, self.policy = tags, policy
-        self.threshold = tags.tuning.threshold
-        captioned = [c.index for c in policy.classes if c.caption]
-        self._column = {index: column for column, index in enumerate(captioned)}
-        self._logits = evidence(tags, captioned)
-        self._descendants = _descendants(policy)
-
-    def logits(self, classes: Sequence[int]) -> Curve:
-        """[steps, classes]"""
-        return self._logits[:, [self._column[index] for index in classes]]
-
-    def margins(self, classes: Sequence[int]) -> Curve:
-        """Logits less each class's distance to the first tier; [steps, classes]."""
-        distance = np.array([self.policy.distance(index, self.threshold) for index in classes], np.float32)
-        logits = self.logits(classes)
-        return np.where(logits > LOWEST, logits - distance, np.minimum(LOWEST, logits - distance)).astype(np.float32)
-
-    def best(self, group: str, only_enabled: bool = True) -> Curve:
-        """The group's greatest margin in each step."""
-        members = [i for i in self.policy.members(group) if not only_enabled or i in self.policy.enabled]
-        best: Curve = self.margins(members).max(axis=1, initial=LOWEST)
-        return best
-
-    def explained(self, index: int) -> NDArray[np.bool_]:
-        """Steps in which a more specific class of another group is what this class hears."""
-        policy, own = self.policy, self.policy.classes[index]
-        mask = np.zeros(self.tags.steps, bool)
-        p, margin = _probability(self.logits([index]))[:, 0], self.margins([index])[:, 0]
-        aliens = policy.rule(own.group).aliens
-        for other in self._descendants[index]:
-            there = policy.classes[other]
-            if there.group in aliens:
-                mask |= self._near(_probability(self.logits([other]))[:, 0]) >= p - CLEARLY
-            elif other in policy.enabled and own.group != "music":
-                if there.tier <= own.tier:
-                    mask |= self._near(_probability(self.logits([other]))[:, 0]) >= p - CLEARLY
-                else:
-                    mask |= self._near(self.margins([other])[:, 0]) >= margin
-        if aliens and mask.any():
-            # A real piece of music has its instruments and genres; a bell alone only the general classes above it.
-            below = self._descendants[index]
-            others = [i for i in policy.members(own.group) if i in below and not self._above_alien(i, aliens)]
-            mask &= _probability(self.logits(others)).max(axis=1, initial=0.0) < p / 2
-        return mask & (p >= FLOOR)
-
-    def inherited(self, members: Sequence[int]) -> Curve:
-        """What general classes of other groups lend to `members` where these are as likely; [steps, members]."""
-        policy = self.policy
-        margins = self.margins(members)
-        for general in policy.enabled:
-            below = [k for k, index in enumerate(members) if index in self._descendants[general]]
-            top = policy.classes[general]
-            if not below or top.group == policy.classes[members[0]].group or top.group == "music":
-                continue
-            p, margin = _probability(self.logits([general])), self.margins([general])
-            for k in below:
-                if policy.classes[members[k]].tier <= top.tier:
-                    clear = _probability(self.logits([members[k]])) >= np.maximum(p - CLEARLY, FLOOR)
-                    own = margins[:, k : k + 1]
-                    own[:] = np.where(clear, np.maximum(own, margin), own)
-        return margins
-
-    def _above_alien(self, index: int, aliens: Sequence[str]) -> bool:
-        return any(self.policy.classes[below].group in aliens for below in self._descendants[index])
-
-    @staticmethod
-    def _near(curve: Curve) -> Curve:
-        return highest(curve, NEAR, NEAR)
-
-
-def _descendants(policy: Policy) -> dict[int, frozenset[int]]:
-    """Captioned classes below each class in AudioSet's ontology."""
-    below: dict[int, set[int]] = {sound.index: set() for sound in policy.classes}
-    for sound in policy.classes:
-        todo, seen = list(sound.parents), set[int]()
-        while todo:
-            parent = todo.pop()
-            if parent not in seen:
-                seen.add(parent)
-                todo += policy.classes[parent].parents
-                if sound.caption:
-                    below[parent].add(sound.index)
-    return {index: frozenset(members - {index}) for index, members in below.items()}
-
-
-def _probability(logits: Curve) -> Curve:
-    return np.where(logits > LOWEST, 1 / (1 + np.exp(-logits)), 0).astype(np.float32)
-
-
-def _group(evidences: _Evidence, name: str, spoken: NDArray[np.bool_]) -> _Group:
+def _group(evidences: Evidence, name: str) -> _Group:
     policy = evidences.policy
     rule, steps = policy.rule(name), evidences.tags.steps
     sustained = rule.kind == "sustained"
@@ -200,7 +108,7 @@ def _group(evidences: _Evidence, name: str, spoken: NDArray[np.bool_]) -> _Group
         left = np.where(beaten, LOWEST, left).astype(np.float32)
     free = np.minimum(shaped(raw, sustained), shaped(left, sustained))
     # 3. Without those that words or an earlier caption make needless.
-    wordless = np.where(spoken, LOWEST, free).astype(np.float32) if rule.wordless else free
+    wordless = np.where(evidences.spoken, LOWEST, free).astype(np.float32) if rule.wordless else free
     back = round(REPEAT_SECONDS / evidences.tags.hop)
     told = np.minimum(opened(wordless, round(rule.shortest / evidences.tags.hop)), STRONG)
     before = np.concatenate(([LOWEST], highest(told, back - 1, 0)[:-1])) if steps else told
@@ -208,7 +116,7 @@ def _group(evidences: _Evidence, name: str, spoken: NDArray[np.bool_]) -> _Group
     return _Group(name, members, logits, shaped(raw, sustained), free, wordless, fresh)
 
 
-def _unclear(evidences: _Evidence, members: Sequence[int]) -> NDArray[np.bool_]:
+def _unclear(evidences: Evidence, members: Sequence[int]) -> NDArray[np.bool_]:
     """[steps, members]: a specific class whose general caption is off, where it is not as likely as the general one."""
     classes = evidences.policy.classes
     unclear = np.zeros((evidences.tags.steps, len(members)), bool)
@@ -218,20 +126,18 @@ def _unclear(evidences: _Evidence, members: Sequence[int]) -> NDArray[np.bool_]:
         if not sound.general or any(classes[i].caption == sound.general for i in members):
             continue
         above = [i for i in group if classes[i].caption == sound.general]
-        general = _probability(evidences.logits(above)).max(axis=1, initial=0.0)
-        unclear[:, k] = _probability(evidences.logits([index]))[:, 0] < general - CLEARLY
+        general = probability(evidences.logits(above)).max(axis=1, initial=0.0)
+        unclear[:, k] = probability(evidences.logits([index]))[:, 0] < general - CLEARLY
     return unclear
 
 
-def _group_events(
-    evidences: _Evidence, name: str, spoken: NDArray[np.bool_], threshold: float, duration: float
-) -> list[SoundEvent]:
+def _group_events(evidences: Evidence, name: str, threshold: float, duration: float) -> list[SoundEvent]:
     policy, tags = evidences.policy, evidences.tags
     everyone = list(policy.members(name))
     starts_at = logit(max(threshold, FLOOR))
     if evidences.best(name, only_enabled=False).max(initial=LOWEST) < starts_at:
         return []
-    group = _group(evidences, name, spoken)
+    group = _group(evidences, name)
     rule = policy.rule(name)
     clock = _Clock(tags.hop, tags.tuning.lag, duration)
     events = []
@@ -250,6 +156,24 @@ def _group_events(
                 reason = policy.hidden.get(label, UNSHOWN["rival"])
                 events.append(clock.event(policy, label, start, stop, logits[start:stop], reason))
     return [event for event in events if event is not None]
+
+
+def _only_written(evidences: Evidence, heard: Sequence[SoundEvent], duration: float) -> list[SoundEvent]:
+    """Sounds that the speech recogniser wrote and the tagger does not hear.
+
+    Shown where the policy has no such sound, so that the tagger could not know.
+    """
+    events = []
+    for text in evidences.written:
+        group = named_group(text.text, evidences.policy)
+        start, end = max(0.0, text.start), min(duration, text.end)
+        known = any(event.group == group and event.start < end and event.end > start for event in heard)
+        if not text.text or end <= start or known:
+            continue
+        caption = text.text[0].upper() + text.text[1:].lower()
+        reason = UNSHOWN["unheard"] if group else None if evidences.policy.enabled else "shown with --sounds default"
+        events.append(SoundEvent(start, end, group or OWN_TEXT, caption, text.text, 0.0, reason is None, reason))
+    return events
 
 
 def _reason(group: _Group, span: slice, starts_at: float) -> str | None:
@@ -290,13 +214,13 @@ class _Clock:
         if end <= begin:
             return None
         sound = policy.classes[label]
-        score = round(float(_probability(logits).max(initial=0.0)), 2)
+        score = round(float(probability(logits).max(initial=0.0)), 2)
         return SoundEvent(begin, end, sound.group, sound.caption, sound.name, score, reason is None, reason)
 
 
 def _label(policy: Policy, members: Sequence[int], logits: Curve) -> int:
     """The class to name an event after: the general caption's, or that of a specific one that is clearly right."""
-    scores = dict(zip(members, _probability(logits).mean(axis=0).tolist(), strict=True))
+    scores = dict(zip(members, probability(logits).mean(axis=0).tolist(), strict=True))
     best: dict[str, int] = {}
     for index in sorted(members, key=lambda i: -scores[i]):
         best.setdefault(policy.classes[index].caption, index)

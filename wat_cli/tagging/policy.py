@@ -174,7 +174,8 @@ class Policy:
         tier = self.classes[index].tier
         return logit(TIER_THRESHOLDS[tier]) - logit(TIER_THRESHOLDS[1]) if tier else 0.0
 
-    def names(self) -> dict[str, str]:
+    @cached_property
+    def named_groups(self) -> dict[str, str]:
         """Each name of a captioned sound, in lower case, and its group."""
         captioned = {c.index: c.group for c in self.classes if c.caption}
         named = {name: min(members) for name, members in self.name_index.items()}
