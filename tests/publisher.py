@@ -37,6 +37,8 @@ class Offer:
     status: int = 200
     cuts: list[int] = field(default_factory=list)
     """Bytes after which the connection drops, one for each coming answer; then it holds."""
+    shift: int = 0
+    """Bytes by which the part that is sent misses the part that was asked for."""
     delay: float = 0.0
     """Seconds before the answer."""
 
@@ -72,6 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, offer.body, offer)
         if start >= len(offer.body):
             return self._answer(416, b"", Offer(b""))
+        start += offer.shift
         return self._answer(206, offer.body[start:], offer, f"bytes {start}-{len(offer.body) - 1}/{len(offer.body)}")
 
     def _answer(self, status: int, body: bytes, offer: Offer, content_range: str | None = None) -> None:

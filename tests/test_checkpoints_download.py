@@ -169,6 +169,19 @@ def test_not_found_is_said_with_the_address(publisher: Publisher, target: Path) 
     assert len(publisher.asked) == 1
 
 
+def test_a_publisher_out_of_order_is_said_at_once(publisher: Publisher, target: Path) -> None:
+    url = publisher.offer("/small.pt", BODY, status=503)
+    with pytest.raises(WeightsMissing, match="it answers 503"):
+        fetch(url, target, SHA256, patience=QUICK)
+    assert len(publisher.asked) == 1
+
+
+def test_another_part_than_asked_for_is_not_put_behind_the_first(publisher: Publisher, target: Path) -> None:
+    url = publisher.offer("/small.pt", BODY, cuts=[BLOCK], shift=1)
+    assert fetch(url, target, SHA256, patience=QUICK) == SHA256
+    assert publisher.asked == [("/small.pt", None), ("/small.pt", "bytes=65536-"), ("/small.pt", None)]
+
+
 def test_a_refused_connection_is_said_at_once(target: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
