@@ -78,7 +78,7 @@ def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
 def shaped(curve: Curve, sustained: bool) -> Curve:
     """A group's curve made ready for thresholds: blips smoothed away in sustained sounds, edges made steep."""
     if sustained:
-        curve = np.median(_windows(curve, 1, 1, "edge"), axis=1).astype(np.float32)
+        curve = _median_of_three(curve)
     return _sharpened(curve)
 
 
@@ -96,20 +96,25 @@ def _sharpened(curve: Curve) -> Curve:
 
 def highest(curve: Curve, before: int, after: int) -> Curve:
     """The greatest value from `before` steps back to `after` steps on."""
-    best: Curve = _windows(curve, before, after, "edge").max(axis=1)
+    width, span = before + after + 1, 1
+    best: Curve = np.pad(curve, (before, after), mode="edge")
+    while span < width:  # windows of twice the width each time, the last ones overlapping
+        step = min(span, width - span)
+        best = np.maximum(best[:-step], best[step:])
+        span += step
     return best
-
-
-def _windows(curve: Curve, before: int, after: int, mode: str) -> NDArray[np.float32]:
-    padded = np.pad(curve, (before, after), mode=mode)  # type: ignore[call-overload]
-    return np.lib.stride_tricks.sliding_window_view(padded, before + after + 1)
 
 
 def opened(curve: Curve, steps: int) -> Curve:
     """The curve without peaks narrower than `steps`."""
     if steps <= 1 or not len(curve):
         return curve
-    lowest = -_windows(-curve, 0, steps - 1, "edge").max(axis=1)
-    lowest[len(curve) - steps + 1 :] = curve.min()
-    best: Curve = _windows(lowest, steps - 1, 0, "edge").max(axis=1)
-    return best
+    lowest = -highest(-curve, 0, steps - 1)
+    lowest[max(0, len(curve) - steps + 1) :] = curve.min()
+    return highest(lowest, steps - 1, 0)
+
+
+def _median_of_three(curve: Curve) -> Curve:
+    before, after = np.concatenate((curve[:1], curve[:-1])), np.concatenate((curve[1:], curve[-1:]))
+    low, high = np.minimum(before, after), np.maximum(before, after)
+    return np.maximum(low, np.minimum(high, curve))
