@@ -172,7 +172,7 @@ class FileSeek:
                 following = yield from self._window(window)
                 stalled = stalled + 1 if following <= seek else 0
                 if stalled >= STALLED_WINDOWS:
-                    following = seek + window.size
+                    following, stalled = seek + window.size, 0
                 seek = max(following, first)
                 done = max(done, min(seek, self.content_frames))
                 self._progress(done / FRAMES_PER_SECOND)
