@@ -519,7 +519,8 @@ def test_a_playlist_is_no_media(
     made: Make, tmp_path: Path, tools: FFmpeg, listener: socket.socket, kind: str, suffix: str, where: str
 ) -> None:
     port = listener.getsockname()[1]
-    target = made("exact.ts", *EXACT["exact.ts"]) if where == "file" else f"http://127.0.0.1:{port}/x.ts"
+    shutil.copy(made("exact.ts", *EXACT["exact.ts"]), tmp_path / "secret.ts")
+    target = "secret.ts" if where == "file" else f"http://127.0.0.1:{port}/x.ts"
     path = tmp_path / f"evil{suffix}"
     path.write_text(PLAYLISTS[kind].format(target=target, port=port))
     with pytest.raises(UndecodableMedia):

@@ -176,8 +176,10 @@ class _Walk:
         """Everything that a path by name stands for."""
         if path.is_dir():
             yield from self._folder(path)
-        elif _is_own_output(path):
-            yield Refused(path, "written by wat", failed=False)
+        elif path.suffix[1:] in (*FORMATS, "npz") and not self._is_media(path):
+            # videos/* names captions too; as inputs they would clash with the film that they belong to
+            own = _is_own_output(path)
+            yield Refused(path, "written by wat" if own else "captions or data, not media", failed=not own)
         else:
             yield from self._once(path, Path())
 
@@ -237,8 +239,6 @@ def _is_text(head: bytes) -> bool:
 
 def _is_own_output(path: Path) -> bool:
     """Whether a file named on the command line (by ``videos/*``) is an output: a sidecar of ``wat`` lies beside it."""
-    if path.suffix[1:] not in (*FORMATS, "npz"):
-        return False
     try:
         with path.with_suffix(".json").open("rb") as file:
             head = file.read(256)
