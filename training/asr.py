@@ -54,7 +54,7 @@ class Stage:
     final_rate: float
     """Share of `learning_rate` that is left at the end (cosine in between)."""
     ctc_weight: float
-    warmup: int = 150
+    warmup: int = 60
 
 
 STAGES = {
@@ -89,6 +89,11 @@ class SmallWhisper(nn.Module):
         """Parameters to optimise: all but the full embedding, which `full_state` writes."""
         full = self.whisper.decoder.token_embedding.weight
         return [p for p in self.parameters() if p is not full and p.requires_grad]
+
+    def matrices(self) -> list[nn.Parameter]:
+        """The weight matrices inside the Transformer blocks: what Muon is made for."""
+        blocks = [*self.whisper.encoder.blocks, *self.whisper.decoder.blocks]
+        return [p for block in blocks for p in block.parameters() if p.ndim == 2]
 
     def encode(self, mel: Tensor, offsets: Tensor) -> Tensor:
         """Audio features of windows that start at encoder position `offsets` of the 30 s."""
@@ -186,34 +191,52 @@ def edit_distance(heard: list, wanted: list) -> int:
     return previous[-1]
 
 
+MUON_FACTOR = 2.0
+"""Learning rate of the matrices against that of everything else; Muon's updates are scaled to AdamW's size."""
+
+
+def make_optimizers(model: SmallWhisper, rate: float) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the matrices inside the blocks, AdamW for embeddings, convolutions, norms and biases."""
+    matrices = {id(p): p for p in model.matrices()}
+    rest = [p for p in model.trained() if id(p) not in matrices]
+    muon = torch.optim.Muon(
+        matrices.values(), lr=rate * MUON_FACTOR, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    adamw = torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    for group in (*muon.param_groups, *adamw.param_groups):
+        group["initial_lr"] = group["lr"]
+    return muon, adamw
+
+
 def train(stage: Stage, model: SmallWhisper, pools: list[Path], dev: list[Path], out: Path, seed: int, background: Background) -> None:
     """Run one stage and save the result (and every 500 steps on the way)."""
     loader = iter(DataLoader(Windows(pools, stage.mixture, seed, background), batch_size=None, num_workers=1, prefetch_factor=6))
     quiet = replace(stage.mixture, noise=0.0, silence=0.0, partial=0.0, prompt=0.0, masking=0.0)
     judged = next(iter(Windows(dev, quiet, 1, background)))
-    optimizer = torch.optim.AdamW(model.trained(), lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimizers = make_optimizers(model, stage.learning_rate)
     started, seen = time.monotonic(), []
     for step in range(1, stage.steps + 1):
         done = step / stage.steps
         rate = stage.final_rate + (1 - stage.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
-        for group in optimizer.param_groups:
-            group["lr"] = stage.learning_rate * rate * min(1.0, step / stage.warmup)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = group["initial_lr"] * rate * min(1.0, step / stage.warmup)
         batch = next(loader)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             features = model.encode(batch.mel, batch.offsets)
             zero = torch.zeros(())
             tokens, text = model.token_loss(features, batch.tokens, batch.labels) if stage.mixture.decoder else (zero, zero)
         letters = model.ctc_loss(features.float(), batch.letters)
-        optimizer.zero_grad()
+        model.zero_grad()
         (tokens + stage.ctc_weight * letters).backward()
         nn.utils.clip_grad_norm_(model.trained(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         seen.append((tokens.item(), text.item(), letters.item()))
         if step % 50 == 0:
             mean = np.nanmean(np.array(seen), axis=0)
             seen = []
             print(f"{step} {time.monotonic() - started:.0f}s tokens {mean[0]:.3f} text {mean[1]:.3f} ctc {mean[2]:.3f}", flush=True)
-        if step % 500 == 0 or step == stage.steps:
+        if step % 250 == 0 or step == stage.steps:
             save(model, out)
             print(f"{step} letter error on new sentences {letter_error(model, judged):.3f}", flush=True)
 

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -240,6 +241,15 @@ class Batch:
     labels: torch.Tensor
     letters: list[torch.Tensor]
     """CTC targets of each row; empty where the row has none."""
+
+    def __reduce__(self) -> tuple[Callable[..., Batch], tuple[Any, ...]]:
+        """Cross from the loader's process as plain bytes: torch's way needs shared memory, which containers keep small."""
+        tensors = (self.mel, self.offsets, self.tokens, self.labels)
+        return _batch_from_numpy, ([t.numpy() for t in tensors], [row.numpy() for row in self.letters])
+
+
+def _batch_from_numpy(arrays: list[np.ndarray], letters: list[np.ndarray]) -> Batch:
+    return Batch(*(torch.from_numpy(a) for a in arrays), letters=[torch.from_numpy(row) for row in letters])
 
 
 def collate(windows: list[Window], mixture: Mixture, rng: random.Random) -> Batch:
