@@ -10,6 +10,7 @@ import typer
 
 import wat_cli
 from wat_cli.cli import caption
+from wat_cli.cli.check import check
 from wat_cli.cli.doctor import doctor
 from wat_cli.cli.models import models_app
 from wat_cli.cli.parameters import FamiliarCommand
@@ -41,6 +42,7 @@ def _root(
 # `models` is a group of its own; what it needs is imported when one of its commands runs
 app.add_typer(models_app)
 app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG)(caption.caption)
+app.command("check", cls=FamiliarCommand)(check)
 app.command("doctor", cls=FamiliarCommand)(doctor)
 
 
