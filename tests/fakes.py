@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -78,3 +80,18 @@ class FakeEngine:
         scores = np.full((len(loud), CLASSES), 0.01, np.float32)
         scores[loud, MUSIC] = 0.9
         return TagTrack(what=scores, when=scores.copy())
+
+
+def write_wav(path: Path, seconds: float = 1.0, level: float = 0.1, first: int | None = None) -> Path:
+    """A mono WAV file at 16 kHz: a 440 Hz tone, quiet unless `level` says otherwise; `first` sets its first sample."""
+    wave_form = level * np.sin(2 * np.pi * 440 * np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE)
+    samples = (32767 * wave_form).astype("<i2")
+    if first is not None:
+        samples[0] = first
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(samples.tobytes())
+    return path

@@ -185,10 +185,10 @@ class Captioner:
         return Outcome(
             job.source,
             Status.WRITTEN,
-            outputs=written,
+            outputs=written.paths,
             audio_seconds=transcript.hearing.duration,
             wall_seconds=time.perf_counter() - started,
-            notes=transcript.notes,
+            notes=written.notes,
         )
 
 

@@ -219,8 +219,17 @@ def scores(hearing: Hearing, labels: Sequence[str]) -> bytes | None:
     return file.getvalue()
 
 
-def write(job: Job, transcript: Transcript, watch: Stopwatch, options: RunOptions) -> tuple[Path, ...]:
-    """Write the outputs that are asked for, and the sidecar; returns the paths written.
+@dataclass(frozen=True)
+class Written:
+    """What was written for one file."""
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...]
+    """What a reader should know, as the sidecar says it."""
+
+
+def write(job: Job, transcript: Transcript, watch: Stopwatch, options: RunOptions) -> Written:
+    """Write the outputs that are asked for, and the sidecar.
 
     Outputs that an earlier run wrote in other formats are written anew, so that all say the same; one that a person
     changed since stays as it is.
@@ -242,4 +251,5 @@ def write(job: Job, transcript: Transcript, watch: Stopwatch, options: RunOption
     transcript = dataclasses.replace(transcript, outputs={**carried, **digests}, timings=dict(watch.seconds))
     files = {wanted[name]: data for name, data in contents.items()}
     outputs.commit(job.outputs.sidecar, sidecar.to_json(transcript), files)
-    return (*(path for path, data in files.items() if data is not None), job.outputs.sidecar)
+    paths = (*(path for path, data in files.items() if data is not None), job.outputs.sidecar)
+    return Written(paths, transcript.notes)

@@ -79,11 +79,13 @@ class TranscribeOptions:
 
     def __post_init__(self) -> None:
         _check(self.task in ("transcribe", "translate"), f"--task {self.task}: it is transcribe or translate")
+        if self.language == "None":  # openai-whisper's help says so
+            object.__setattr__(self, "language", None)
         if self.language is not None:
             code = language_code(self.language)
             _check(code is not None, f"--language {self.language}: Whisper does not know it, by code or by name")
             object.__setattr__(self, "language", code)
-        _check(0.0 <= self.temperature, f"--temperature {self.temperature}: it cannot be negative")
+        _check(self.temperature >= 0.0, f"--temperature {self.temperature}: it cannot be negative")
         _check(self.patience is None or self.beam_size is not None, "--patience needs --beam-size")
         _check(all(point >= 0 for point in self.clips), f"--clip-timestamps {self.clip_timestamps}: times cannot be negative")
 
