@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.mutants import make_mutants
 from wat_cli.errors import FFmpegMissing, MediaError, NoAudioTrack, OutputError, UndecodableMedia, UsageError
 from wat_cli.media import (
     SAMPLE_RATE,
@@ -686,3 +687,32 @@ def test_a_disk_that_fills_up_is_told(tmp_path: Path) -> None:
         spool._file = full
         with pytest.raises(OutputError, match="TMPDIR"):
             spool.append(np.ones(10, dtype=np.int16))
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+ORIGINALS = tuple(f"exact.{suffix}" for suffix in ("mp4", "mkv", "ts", "avi", "flv", "wav", "aac", "wma")) + (
+    "vbr.mp3",
+)
+
+
+def test_mutants_give_samples_or_a_reason(
+    made: Make, tmp_path: Path, decoder: FFmpeg, listener: socket.socket, started: list[subprocess.Popen[bytes]]
+) -> None:
+    originals = [made(name, *EXACT[name]) for name in ORIGINALS]
+    shutil.copy(made("exact.ts", *EXACT["exact.ts"]), tmp_path / "secret.ts")
+    targets = ("secret.ts", str(tmp_path / "secret.ts"), f"http://127.0.0.1:{listener.getsockname()[1]}/x.ts")
+    outcomes = {}
+    for path in make_mutants(tmp_path, originals, targets, count=30):
+        try:
+            outcomes[path.name] = f"{len(decoded(path, decoder)) / SAMPLE_RATE} s"
+        except MediaError as error:
+            assert path.name in str(error)
+            assert str(error).isprintable() and len(str(error)) < 1000
+            outcomes[path.name] = str(error)
+    refused = [name for name, outcome in outcomes.items() if "mutant" in outcome]
+    assert len(outcomes) == 30
+    assert {name for name in outcomes if "playlist" in name or "empty" in name or "text" in name} <= set(refused)
+    assert all(process.returncode is not None for process in started)
+    with pytest.raises(BlockingIOError):
+        listener.accept()

@@ -175,6 +175,7 @@ def reason(errors: bytes, path: Path, otherwise: str = "ffmpeg cannot read it") 
     if b"not on whitelist" in errors:
         return "a playlist, script or other text that leads elsewhere, not media"
     text = errors.replace(os.fsencode(url(path)) + b": ", b"").decode(errors="replace")
+    text = text.replace("Invalid data found when processing input", "not media, or broken from the start")
     text = re.sub(r" @ 0x[0-9a-f]+\]", "]", text)
     text = re.sub(r"^(?:Error opening input files?\b.*|\[in#0\] Error opening input: )", "", text, flags=re.MULTILINE)
     lines = [printable(line.strip()) for line in text.splitlines()]
