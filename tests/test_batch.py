@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import jsonschema
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import FakeEngine, write_wav
-from wat_cli import sidecar
+from wat_cli import outputs, sidecar
 from wat_cli.batch import Captioner, Outcome, Progress, Report, Status, planned, run, setting_of
 from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job, Outputs
@@ -310,6 +311,50 @@ def test_progress_is_told(talk: Path) -> None:
 
     list(run([job_for(talk)], Captioner(setting_of(RunOptions(), WEIGHTS), FakeEngine, Teller())))
     assert told == [2.0, 2.0, Status.WRITTEN]
+
+
+# --- several runs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_another_run_works_on_is_left_to_it(talk: Path) -> None:
+    engine = FakeEngine()
+    with outputs.locked(talk.with_suffix(".json")):
+        outcome = caption(talk, engine=engine)
+    assert (outcome.status, outcome.reason) == (Status.SKIPPED, "another run is working on it")
+    assert engine.heard == []
+
+
+def test_a_file_that_another_run_finished_meanwhile_is_not_done_again(
+    talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = outputs.locked
+
+    def late(sidecar: Path) -> AbstractContextManager[None]:
+        monkeypatch.setattr(outputs, "locked", locked)
+        caption(talk)
+        return locked(sidecar)
+
+    monkeypatch.setattr(outputs, "locked", late)
+    outcome, heard = again(talk)
+    assert (outcome.status, outcome.up_to_date, heard) == (Status.SKIPPED, True, 0)
+
+
+def test_a_run_cut_off_between_two_renames_is_finished_by_the_next(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = Path.replace
+
+    def dying(path: Path, target: Path) -> None:
+        if target.suffix == ".vtt":
+            raise KeyboardInterrupt
+        replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", dying)
+        with pytest.raises(KeyboardInterrupt):
+            caption(talk)
+    assert sorted(path.name for path in talk.parent.glob("talk.*")) == ["talk.srt", "talk.wav"]
+    outcome, heard = again(talk)
+    assert (outcome.up_to_date, heard) == (True, 0)
+    assert sorted(path.name for path in talk.parent.iterdir()) == ["talk.json", "talk.srt", "talk.vtt", "talk.wav"]
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------

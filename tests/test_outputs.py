@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.test_sidecar import transcript
 from wat_cli import outputs, sidecar
-from wat_cli.errors import ForeignOutput, OutputError
+from wat_cli.errors import ForeignOutput, InWork, OutputError
 
 
 @pytest.fixture
@@ -208,3 +210,37 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     place = tmp_path / ("n" * 250 + ".json")
     outputs.commit(place, record(), {})
     assert place.exists()
+
+
+# --- locks -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_runs_do_not_share_a_file(place: Path) -> None:
+    with outputs.locked(place), pytest.raises(InWork), outputs.locked(place):
+        pytest.fail("both runs hold it")
+    with outputs.locked(place):
+        pass
+    assert visible(place) == []
+
+
+def test_a_lock_ends_with_its_holder(place: Path) -> None:
+    program = (
+        "import sys, os, pathlib; from wat_cli import outputs\n"
+        "with outputs.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(InWork), outputs.locked(place):
+            pytest.fail("both runs hold it")
+        holder.kill()
+        holder.wait()
+        assert visible(place) != []  # the file stays behind, the lock does not
+        with outputs.locked(place):
+            pass
+    assert visible(place) == []
+
+
+def test_neighbours_do_not_wait_for_each_other(place: Path) -> None:
+    with outputs.locked(place), outputs.locked(place.with_name("other.json")):
+        pass

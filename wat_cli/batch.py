@@ -19,7 +19,7 @@ from wat_cli import captioning, outputs, sidecar
 from wat_cli.captioning import Hearer, Setting
 from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job
-from wat_cli.errors import ExitCode, MediaError, NoAudioTrack, OutputError, shown
+from wat_cli.errors import ExitCode, InWork, MediaError, NoAudioTrack, OutputError, shown
 from wat_cli.media import AudioStream, MediaInfo, choose_track, probe
 from wat_cli.options import RunOptions
 from wat_cli.transcript import ModelIdentity
@@ -155,7 +155,7 @@ class Captioner:
         self.progress.opened(job)
         try:
             outcome = self._caption(job, started)
-        except NoAudioTrack as error:
+        except (NoAudioTrack, InWork) as error:
             outcome = Outcome(job.source, Status.SKIPPED, _without_name(error, job))
         except (MediaError, OutputError) as error:
             outcome = Outcome(job.source, Status.FAILED, _without_name(error, job))
@@ -172,10 +172,16 @@ class Captioner:
         return sidecar.to_json(transcript) if name == "json" else contents[name] or b""
 
     def _caption(self, job: Job, started: float) -> Outcome:
-        outputs.recover(job.outputs.sidecar, job.outputs.all())
         verdict = captioning.judge(job, self.setting)
-        if not verdict.due:
-            return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=not verdict.foreign)
+        if verdict.due or outputs.is_unfinished(job.outputs.sidecar):
+            with outputs.locked(job.outputs.sidecar):
+                outputs.recover(job.outputs.sidecar, job.outputs.all())
+                verdict = captioning.judge(job, self.setting)  # another run may have done it until now
+                if verdict.due:
+                    return self._hear(job, started)
+        return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=not verdict.foreign)
+
+    def _hear(self, job: Job, started: float) -> Outcome:
         try:
             transcript, watch = captioning.transcribe(job, self.engine, self.setting, self.progress)
             written = captioning.write(job, transcript, watch, self.setting.options)

@@ -11,7 +11,8 @@
     │   ├── UndecodableMedia      1  empty, broken, or not media at all
     │   └── NoAudioTrack          0  a film without sound: a skip, not a failure
     ├── OutputError               1  one output cannot be written; the batch goes on
-    │   └── ForeignOutput         1  the target is somebody's own work and stays as it is
+    │   ├── ForeignOutput         1  the target is somebody's own work and stays as it is
+    │   └── InWork                0  another run is at this very file: a skip
     └── CheckpointError           1  a checkpoint that is damaged or of the wrong kind
 
 Messages are written for the person at the terminal: they name the file and the way out.
@@ -84,6 +85,12 @@ class OutputError(WatError):
 
 class ForeignOutput(OutputError):
     """The target exists and was not written by ``wat``, or was changed by a person since."""
+
+
+class InWork(OutputError):
+    """Another run holds the lock of this file's outputs."""
+
+    exit_code = ExitCode.OK
 
 
 class CheckpointError(WatError):

@@ -11,17 +11,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from wat_cli import sidecar as sidecars
-from wat_cli.errors import ForeignOutput, OutputError, shown
+from wat_cli.errors import ForeignOutput, InWork, OutputError, shown
 
 
 def part_path(final: Path) -> Path:
     """Hidden name beside `final` under which it is written: short, whatever the length of the final name."""
     return final.with_name(f".wat-{_key(final)}.part")
+
+
+def is_unfinished(sidecar: Path) -> bool:
+    """Whether an earlier run was cut off while it wrote this sidecar's set."""
+    return part_path(sidecar).exists()
 
 
 def lock_path(sidecar: Path) -> Path:
@@ -31,6 +39,30 @@ def lock_path(sidecar: Path) -> Path:
 
 def _key(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+
+
+@contextmanager
+def locked(sidecar: Path) -> Iterator[None]:
+    """Keep other runs, on this machine or another that shares the folder, off this sidecar and its outputs.
+
+    The lock is the kernel's, so that it ends with its holder, however that ends; the file that carries it is removed.
+    Raises `InWork` where another run holds it, `OutputError` where the folder cannot be written.
+    """
+    path = lock_path(sidecar)
+    lock = FileLock(path, blocking=False)
+    try:
+        sidecar.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InWork("another run is working on it") from None
+    except OSError as error:
+        raise _unwritable(sidecar, error) from error
+    try:
+        yield
+    finally:
+        # removed while it is still held: who waits for the old file finds it unlinked, and starts over
+        _remove(path)
+        lock.release()
 
 
 @dataclass(frozen=True)
@@ -174,7 +206,11 @@ def commit(sidecar: Path, record: bytes, outputs: Mapping[Path, bytes | None]) -
             part_path(path).replace(path)
         _flush_folder(sidecar.parent)
     except OSError as error:
-        raise OutputError(f"{shown(sidecar)}: cannot be written ({error.strerror or error})") from error
+        raise _unwritable(sidecar, error) from error
+
+
+def _unwritable(sidecar: Path, error: OSError) -> OutputError:
+    return OutputError(f"{shown(sidecar)}: cannot be written ({error.strerror or error})")
 
 
 def _write_part(path: Path, data: bytes) -> None:
