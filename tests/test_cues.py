@@ -13,7 +13,7 @@ from tests.captionable import scenes, segment, sound, spoken
 from wat_cli.captions.characters import clean_text
 from wat_cli.captions.cues import Layout, cues_from, require_words
 from wat_cli.captions.rules import Cue, broken_rules, rules_for
-from wat_cli.captions.sounds import NO_ROOM, own_sound
+from wat_cli.captions.sounds import NO_ROOM
 from wat_cli.errors import UsageError
 from wat_cli.options import CaptionOptions
 from wat_cli.transcript import Segment, SoundEvent
@@ -48,7 +48,7 @@ def test_hard_rules_hold_and_no_text_is_lost(scene, options) -> None:
     duration_ms = max(round(duration * 1000), 1)
     assert [rule for rule in broken_rules(layout.cues, rules_for(options), duration_ms) if rule.hard] == []
     once = cues_from(segments, sounds, duration, replace(options, highlight_words=False)).cues
-    said = " ".join(clean_text(part.text) for part in segments if own_sound(part.text) is None)
+    said = " ".join(clean_text(part.text) for part in segments)
     # Order is another test's: overlapping segments may be cut into each other
     assert Counter("".join("".join(words_of(cue) for cue in once).split())) == Counter("".join(said.split()))
 
@@ -62,8 +62,8 @@ def test_sounds_never_move_speech(scene, options) -> None:
     spoken_at = {cue.start_ms for cue in with_sounds.cues if cue.kind != "sound"}
     quiet = [cue for cue in without.cues if cue.kind != "sound"]
     assert {cue.start_ms for cue in quiet} <= spoken_at
-    events = [event for event in with_sounds.events if event.group != "asr"]
-    assert len(events) == len(sounds) and all(event.shown or event.reason == NO_ROOM for event in events)
+    assert len(with_sounds.events) == len(sounds)
+    assert all(event.shown or event.reason == NO_ROOM for event in with_sounds.events)
 
 
 def test_rules_that_the_speech_leaves_no_room_for_are_named() -> None:
@@ -192,30 +192,6 @@ def test_unshown_events_stay_out_of_the_captions() -> None:
 
 def test_netflix_writes_sounds_in_lower_case() -> None:
     assert shown(lay_out([], [sound(1, 3, "Dog barking")], style="netflix"))[0][2] == "[dog barking]"
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        (" [Music]", "Music"),
-        ("(upbeat music)", "Upbeat music"),
-        ("♪♪", "Music"),
-        ("*laughs*", "Laughs"),
-        ("[BLANK_AUDIO]", ""),
-        ("♪ La la la ♪", None),
-        ("He said [laughs] no.", None),
-        ("", None),
-    ],
-)
-def test_own_sound_text(text: str, names: str | None) -> None:
-    assert own_sound(text) == names
-
-
-def test_own_sound_text_gives_way_to_the_tagger() -> None:
-    own = segment(2, 5, " [Applause]")
-    alone, both = lay_out([own]), lay_out([own], [sound(2.2, 4.8, "Applause")])
-    assert [cue.text for cue in alone.cues] == [cue.text for cue in both.cues] == ["[Applause]"]
-    assert both.cues[0].start_ms == 2200
 
 
 # --- openai-whisper's options ---------------------------------------------------------------------------------------

@@ -29,7 +29,9 @@ from wat_cli.options import FORMATS, RunOptions, TranscribeOptions
 from wat_cli.tagging import policy
 from wat_cli.tagging.events import events_from_tags
 from wat_cli.tagging.labels import load_labels
-from wat_cli.transcript import Hearing, ModelIdentity, SoundEvent, Source, Transcript
+from wat_cli.tagging.text import split_sound_text
+from wat_cli.tagging.voice import unvoiced
+from wat_cli.transcript import BrokenLayoutRule, Hearing, ModelIdentity, Segment, SoundEvent, Source, Transcript
 
 
 class Hearer(Protocol):
@@ -167,6 +169,7 @@ def transcribe(
         settings=options.settings,
         versions=dict(setting.versions),
         labels=tuple(label.name for label in load_labels()) if hearing.tags is not None else (),
+        hallucinations=unvoiced(hearing.tags, hearing.segments) if hearing.tags is not None else (),
         fingerprint=setting.fingerprint,
     )
     return transcript, watch
@@ -194,19 +197,43 @@ def render(
     The transcript that comes back knows which events found a place in the captions, and what a reader should know.
     """
     hearing = transcript.hearing
-    layout = cues_from(hearing.segments, transcript.events, transcript.source.duration, options.captions)
+    segments, left_out = spoken_segments(transcript, options.captions.drop_hallucinations)
+    layout = cues_from(segments, transcript.events, transcript.source.duration, options.captions)
     origin = origin_note(wat_cli.__version__, [model.name for model in transcript.models.values()])
     contents: dict[str, bytes | None] = {}
-    notes = list(transcript.notes)
+    notes = [f"left out as a probable hallucination: {segment.text.strip()}" for segment in left_out]
     for name in names:
         if name == "npz":
             contents[name] = scores(hearing, transcript.labels)
             continue
-        text = formats.render(name, layout, hearing.segments, options.captions, origin)
+        text = formats.render(name, layout, segments, options.captions, origin)
         contents[name] = None if text is None else text.encode("utf-8", "replace")
         if text is None:
             notes.append(f"no {name} file: there is nothing to caption")
-    return dataclasses.replace(transcript, events=layout.events, notes=tuple(notes)), contents
+    broken = [BrokenLayoutRule(b.cue, b.start_ms / 1000, b.rule, b.detail) for b in layout.broken_rules]
+    rendered = dataclasses.replace(transcript, events=layout.events, notes=tuple(notes), broken_rules=tuple(broken))
+    return rendered, contents
+
+
+def spoken_segments(transcript: Transcript, drop_hallucinations: bool) -> tuple[list[Segment], list[Segment]]:
+    """The segments that are captioned as speech, and those left out as hallucinations.
+
+    Text that only names a sound (``[Music]``) is not speech where the events tell of that time; a mark that says that
+    nothing sounds (``[BLANK_AUDIO]``) is none anywhere.
+    """
+    spoken: list[Segment] = []
+    left_out: list[Segment] = []
+    for position, segment in enumerate(transcript.hearing.segments):
+        _, sounds = split_sound_text([segment])
+        if sounds and (not sounds[0].text or _told(segment, transcript.events)):
+            continue
+        dropped = drop_hallucinations and position in transcript.hallucinations
+        (left_out if dropped else spoken).append(segment)
+    return spoken, left_out
+
+
+def _told(segment: Segment, events: Iterable[SoundEvent]) -> bool:
+    return any(event.start < segment.end and event.end > segment.start for event in events)
 
 
 def scores(hearing: Hearing, labels: Sequence[str]) -> bytes | None:

@@ -227,6 +227,7 @@ class CaptionOptions:
     min_gap: float | None = option(None, "Seconds between two captions at least: two frames (0.084).", panel="Captions")
     closed_gap: float | None = option(None, "Gaps shorter than this are closed to the least gap (0.5).", panel="Captions")
     linger: float | None = option(None, "Seconds that a caption may outlast its words to be read (1.5; netflix 0.5).", panel="Captions")
+    drop_hallucinations: bool = option(False, "Leave out text where the tagger is sure that nobody speaks or sings, and say so.", panel="Captions")
     vtt_classes: bool = option(False, "Mark sounds in VTT files as <c.sound>.", panel="Captions")
 
     def __post_init__(self) -> None:

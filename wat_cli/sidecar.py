@@ -23,6 +23,7 @@ from wat_cli.errors import OutputError, shown
 from wat_cli.tagging.sparse import dense_tags, sparse_tags
 from wat_cli.transcript import (
     SCHEMA_VERSION,
+    BrokenLayoutRule,
     Hearing,
     ModelIdentity,
     Segment,
@@ -112,6 +113,8 @@ def to_document(transcript: Transcript) -> dict[str, Any]:
         "timings": {stage: round(seconds, 3) for stage, seconds in transcript.timings.items()},
         "outputs": dict(transcript.outputs),
         "notes": list(transcript.notes),
+        "hallucinations": list(transcript.hallucinations),
+        "broken_rules": [dataclasses.asdict(broken) for broken in transcript.broken_rules],
     }
     document = _finite(document)
     document["checksum"] = checksum(document)
@@ -120,7 +123,23 @@ def to_document(transcript: Transcript) -> dict[str, Any]:
 
 def to_json(transcript: Transcript) -> bytes:
     """The sidecar as it is written: UTF-8, a line for each segment and each event."""
-    document = to_document(transcript)
+    return _data(to_document(transcript))
+
+
+def with_outputs(data: bytes, outputs: Mapping[str, str | None]) -> bytes:
+    """The sidecar in `data` with these outputs besides those it lists; raises `NotASidecar`.
+
+    A person's edits stay, and stay a person's: a checksum that did not hold still does not.
+    """
+    unchanged = from_json(data, tags=False).unchanged
+    document = json.loads(data)
+    document["outputs"] = {**document["outputs"], **outputs}
+    if unchanged:
+        document["checksum"] = checksum(document)
+    return _data(document)
+
+
+def _data(document: Mapping[str, Any]) -> bytes:
     try:
         return _text(document, escape=False).encode("utf-8")
     except UnicodeEncodeError:  # a file name that is not UTF-8: its bytes stay readable as escapes
@@ -227,6 +246,10 @@ def _transcript(document: dict[str, Any], with_tags: bool) -> Transcript:
         timings=_checked(dict, document["timings"]),
         outputs={_checked(str, name): _checked(str | None, digest) for name, digest in document["outputs"].items()},
         notes=tuple(_checked(str, note) for note in _checked(list, document["notes"])),
+        hallucinations=tuple(_checked(int, place) for place in _checked(list, document.get("hallucinations", []))),
+        broken_rules=tuple(
+            _instance(BrokenLayoutRule, item) for item in _checked(list, document.get("broken_rules", []))
+        ),
         labels=labels,
         fingerprint=_checked(str, document["fingerprint"]),
     )

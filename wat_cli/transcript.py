@@ -155,6 +155,19 @@ class Source:
 
 
 @dataclass(frozen=True)
+class BrokenLayoutRule:
+    """A soft rule of the layout for which the speech left no room."""
+
+    cue: int
+    """Number of the caption, from 1."""
+    start: float
+    rule: str
+    """``reading-speed``, ``min-duration``, ``max-duration`` or ``gap``."""
+    detail: str
+    """What was found, and what the rule asks."""
+
+
+@dataclass(frozen=True)
 class Transcript:
     """Everything ``wat`` keeps about one captioned file: the JSON sidecar."""
 
@@ -172,7 +185,11 @@ class Transcript:
     """File name of each output beside the sidecar, with the sha256 of what was written; None where there was nothing
     to write (an SRT file without cues)."""
     notes: tuple[str, ...] = ()
-    """What a reader should know: no speech found, captions not written, broken layout rules."""
+    """What a reader should know: no speech found, captions not written, text left out."""
+    hallucinations: tuple[int, ...] = ()
+    """Positions in the segments of text where the tagger is sure that nobody speaks or sings."""
+    broken_rules: tuple[BrokenLayoutRule, ...] = ()
+    """Where the captions could not keep a soft rule."""
     labels: tuple[str, ...] = ()
     """Display name of each tag class, in the head's order."""
     fingerprint: str = ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from wat_cli.captions.drafts import Draft, settle_ends, settle_starts, speech_drafts
 from wat_cli.captions.layout import to_ms
 from wat_cli.captions.rules import BrokenRule, Cue, CueLine, LayoutRules, broken_rules, rules_for
-from wat_cli.captions.sounds import place_sounds, take_own_sounds
+from wat_cli.captions.sounds import place_sounds
 from wat_cli.errors import UsageError
 from wat_cli.options import CaptionOptions
 from wat_cli.transcript import Segment, SoundEvent
@@ -30,8 +30,7 @@ class Layout:
     broken_rules: tuple[BrokenRule, ...]
     """Soft rules for which the speech left no room, by cue."""
     events: tuple[SoundEvent, ...]
-    """The events as captioned: marked ``shown=False`` with the reason where there was no room, and with the sounds
-    that the speech model wrote itself."""
+    """The events as captioned: marked ``shown=False`` with the reason where there was no room."""
 
 
 def cues_from(
@@ -42,6 +41,8 @@ def cues_from(
 ) -> Layout:
     """Lay out speech and sounds of one file of `duration` seconds (0: unknown) as captions.
 
+    `segments` are speech: what the recogniser wrote of sounds (``[Music]``) belongs among the `events`.
+
     Always: cues in order, without overlap, inside the file, at most as many lines of at most the width that `options`
     say, no text lost. Where the speech leaves room: durations, reading speed and gaps of the style. Sounds never move
     speech. Should more captions than milliseconds be asked for, the file's end gives way.
@@ -51,13 +52,12 @@ def cues_from(
     `max_line_width` is given; punctuation and pauses decide where a caption ends, not the line count alone.
     """
     rules = rules_for(options)
-    speech, sounds = take_own_sounds(segments, events)
-    ends = [segment.end for segment in speech] + [event.end for event in sounds]
+    ends = [segment.end for segment in segments] + [event.end for event in events]
     duration_ms = to_ms(duration) or to_ms(max(ends, default=0.0))
-    drafts = speech_drafts(speech, options, rules, duration_ms)
+    drafts = speech_drafts(segments, options, rules, duration_ms)
     duration_ms = max(duration_ms, len(drafts))
     settle_starts(drafts, duration_ms, rules)
-    placed = place_sounds(drafts, sounds, rules, duration_ms)
+    placed = place_sounds(drafts, events, rules, duration_ms)
     settle_ends(drafts, duration_ms, rules)
     cues = tuple(cue for draft in drafts for cue in _cues(draft, rules, options.highlight_words))
     broken = () if options.highlight_words else broken_rules(cues, rules, duration_ms)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wat_cli.captions.rules import LayoutRules
-from wat_cli.captions.sounds import own_sound, sound_text
+from wat_cli.captions.sounds import sound_text
 from wat_cli.transcript import Segment, SoundEvent
 
 
@@ -28,8 +28,7 @@ def _rows(
 ) -> list[tuple[float, float, str]]:
     """Start, end and text; the text of a segment is openai-whisper's, with tabs and line ends as spaces."""
     shown = [event for event in events if event.shown]
-    spoken = [segment for segment in segments if not shown or own_sound(segment.text) is None]
-    rows = [(segment.start, segment.end, _one_line(segment.text)) for segment in spoken]
+    rows = [(segment.start, segment.end, _one_line(segment.text)) for segment in segments]
     rows += [(event.start, event.end, sound_text(event.caption, rules)) for event in shown]
     return sorted(rows, key=lambda row: row[0]) if shown else rows
 

@@ -12,7 +12,7 @@ from wat_cli.cli.parameters import build, signature
 from wat_cli.errors import ExitCode, OutputError, UsageError, printable, shown
 from wat_cli.options import CaptionOptions
 
-NOT_CHECKED = ("max_words_per_line", "highlight_words", "linger", "vtt_classes")
+NOT_CHECKED = ("max_words_per_line", "highlight_words", "linger", "vtt_classes", "drop_hallucinations")
 """Options of the layout that leave nothing to check in a file."""
 
 MAX_BYTES = 64 * 2**20
