@@ -7,7 +7,6 @@ asked of a function that is handed in, so this room runs no programs.
 from __future__ import annotations
 
 import os
-import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ _OTHER_SIGNATURES = (
     b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd", b"\x7fELF", b"MZ", b"SQLite format 3",
     b"\xca\xfe\xba\xbe", b"\xd0\xcf\x11\xe0",
 )  # fmt: skip
+_OUTPUT_SUFFIXES = frozenset((*FORMATS, "npz"))
 _FIRST_LOOK = 4096
 _LONGEST_NAME = 255
 
@@ -131,14 +131,15 @@ def discover(
     for path in listed:
         problem = _problem(path)
         found += [Refused(path, problem, failed=True)] if problem else walk.visit(path)
-    jobs, refused = [], [item for item in found if isinstance(item, Refused)]
-    for item in found:
-        if isinstance(item, Refused):
-            continue
-        folder = item.source.parent if output_dir is None else output_dir / item.inside
-        jobs.append(Job(item.source, Outputs(folder, item.source.stem if names == "stem" else item.source.name)))
+    refused = [item for item in found if isinstance(item, Refused)]
+    jobs = [_job(item, output_dir, names) for item in found if isinstance(item, _Found)]
     jobs, clashes = _without_clashes(jobs, folds_case or _folds_case)
     return Discovery(tuple(jobs), (*refused, *clashes))
+
+
+def _job(found: _Found, output_dir: Path | None, names: str) -> Job:
+    folder = found.folder if output_dir is None else output_dir / found.inside
+    return Job(found.source, Outputs(folder, found.source.stem if names == "stem" else found.source.name))
 
 
 def _problem(path: Path) -> str | None:
@@ -160,8 +161,9 @@ def _words(error: Exception) -> str:
 @dataclass(frozen=True)
 class _Found:
     source: Path
+    folder: Path
     inside: Path
-    """Its folder, as seen from the folder that was asked for."""
+    """The same folder, as seen from the one that was asked for."""
 
 
 class _Walk:
@@ -170,50 +172,82 @@ class _Walk:
     def __init__(self, is_media: Callable[[Path], bool]) -> None:
         self._is_media = is_media
         self._folders: set[tuple[int, int]] = set()
-        self._files: set[tuple[str, str]] = set()
+        self._files: set[tuple[tuple[int, int], str]] = set()
 
     def visit(self, path: Path) -> Iterator[_Found | Refused]:
         """Everything that a path by name stands for."""
         if path.is_dir():
             yield from self._folder(path)
-        elif path.suffix[1:] in (*FORMATS, "npz") and not self._is_media(path):
+        elif path.suffix[1:] in _OUTPUT_SUFFIXES and not self._is_media(path):
             # videos/* names captions too; as inputs they would clash with the film that they belong to
             own = _is_own_output(path)
             yield Refused(path, "written by wat" if own else "captions or data, not media", failed=not own)
         else:
-            yield from self._once(path, Path())
+            try:
+                new = self._is_new(_identity(path.parent), path.name)
+            except OSError as error:  # gone since it was looked for
+                yield Refused(path, _words(error), failed=True)
+                return
+            if new:
+                yield _Found(path, path.parent, Path())
 
     def _folder(self, root: Path) -> Iterator[_Found | Refused]:
-        # A stack of what is still to come instead of recursion: folders may be nested deeper than Python calls.
-        ahead: list[tuple[Path, Path]] = [(root, Path())]
-        while ahead:
-            path, inside = ahead.pop()
+        # A stack of folders half gone through instead of recursion: they may be nested deeper than Python calls.
+        stack = [self._enter(root, Path())]
+        while stack:
+            below = next(stack[-1], None)
+            if below is None:
+                stack.pop()
+            elif isinstance(below, tuple):
+                stack.append(self._enter(*below))
+            else:
+                yield below
+
+    def _enter(self, folder: Path, inside: Path) -> Iterator[_Found | Refused | tuple[Path, Path]]:
+        """What is in one folder; of the folders in it the arguments with which to enter them."""
+        try:
+            identity = _identity(folder)
+            if identity in self._folders:
+                return
+            self._folders.add(identity)
+            with os.scandir(folder) as scanned:
+                entries = sorted((entry for entry in scanned if entry.name[0] != "."), key=_name)
+        except OSError as error:
+            yield Refused(folder, _words(error), failed=True)
+            return
+        for entry in entries:
+            path = folder / entry.name
+            named_as_media = os.path.splitext(entry.name)[1][1:].lower() in MEDIA_SUFFIXES  # noqa: PTH122 (fast)
             try:
-                status = path.stat()
-                if not stat.S_ISDIR(status.st_mode):
-                    yield from self._file(path, inside, stat.S_ISREG(status.st_mode))
+                if entry.is_dir():
+                    yield path, inside / entry.name
                     continue
-                if (status.st_dev, status.st_ino) in self._folders:
+                if not entry.is_file():
+                    if named_as_media:
+                        path.stat()  # a link that leads nowhere says so; a pipe or a device is just left out
                     continue
-                self._folders.add((status.st_dev, status.st_ino))
-                with os.scandir(path) as entries:
-                    children = sorted((entry.name for entry in entries if entry.name[0] != "."), key=os.fsencode)
             except OSError as error:
-                if path.suffix[1:].lower() in MEDIA_SUFFIXES or path.is_dir():
+                if named_as_media:
                     yield Refused(path, _words(error), failed=True)
                 continue
-            within = Path() if path == root else inside / path.name
-            ahead += [(path / name, within) for name in reversed(children)]
+            if (named_as_media or (_may_be_media(path) and self._is_media(path))) and self._is_new(
+                identity, entry.name
+            ):
+                yield _Found(path, folder, inside)
 
-    def _file(self, path: Path, inside: Path, regular: bool) -> Iterator[_Found]:
-        if regular and (path.suffix[1:].lower() in MEDIA_SUFFIXES or (_may_be_media(path) and self._is_media(path))):
-            yield from self._once(path, inside)
+    def _is_new(self, folder: tuple[int, int], name: str) -> bool:
+        new = (folder, name) not in self._files
+        self._files.add((folder, name))
+        return new
 
-    def _once(self, path: Path, inside: Path) -> Iterator[_Found]:
-        key = (os.path.realpath(path.parent), path.name)
-        if key not in self._files:
-            self._files.add(key)
-            yield _Found(path, inside)
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _name(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name)
 
 
 def _may_be_media(path: Path) -> bool:
@@ -253,13 +287,18 @@ def _is_own_output(path: Path) -> bool:
 def _without_clashes(jobs: list[Job], folds_case: Callable[[Path], bool]) -> tuple[list[Job], list[Refused]]:
     """The jobs that nothing stands against, and for each of the others what does."""
     places = _Places(folds_case)
-    sources = {places.key(job.source): job.source for job in jobs}
-    writers: dict[str, list[Path]] = {}
+    writers: dict[tuple[str, str], list[Path]] = {}
+    inputs: dict[tuple[str, str], Path] = {}
     for job in jobs:
-        writers.setdefault(places.key(job.outputs.sidecar), []).append(job.source)
+        writers.setdefault(places.key(job.outputs.folder, job.outputs.name), []).append(job.source)
+        if job.source.suffix[1:].lower() in _OUTPUT_SUFFIXES:
+            inputs[places.key(job.source.parent, job.source.name)] = job.source
     kept, refused = [], []
     for job in jobs:
-        reason = _objection(job, writers[places.key(job.outputs.sidecar)], sources, places)
+        rivals = writers[places.key(job.outputs.folder, job.outputs.name)]
+        outputs = job.outputs.all() if inputs else ()
+        victims = [inputs.get(places.key(output.parent, output.name)) for output in outputs]
+        reason = _objection(job, rivals, next(filter(None, victims), None))
         if reason is None:
             kept.append(job)
         else:
@@ -267,19 +306,18 @@ def _without_clashes(jobs: list[Job], folds_case: Callable[[Path], bool]) -> tup
     return kept, refused
 
 
-def _objection(job: Job, writers: list[Path], sources: Mapping[str, Path], places: _Places) -> str | None:
-    if len(os.fsencode(job.outputs.sidecar.name)) > _LONGEST_NAME:
+def _objection(job: Job, writers: list[Path], victim: Path | None) -> str | None:
+    if len(os.fsencode(job.outputs.name)) + len(".json") > _LONGEST_NAME:
         return f"its name is too long: {_LONGEST_NAME} bytes must hold it with .json at the end; rename it"
-    others = [source for source in writers if source != job.source]
-    if others:
-        same = any(other.name == job.source.name for other in others)
+    if len(writers) > 1:
+        rivals = [source for source in writers[:4] if source != job.source][:3]
+        same = any(rival.name == job.source.name for rival in rivals)
         way_out = "name their common folder, so that its layout is kept" if same else "--names full keeps them apart"
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        rivals = ", ".join(shown(other) for other in others[:3]) + more
-        return f"would write {shown(job.outputs.sidecar.with_suffix(''))}.* as {rivals} would; {way_out}"
-    for output in job.outputs.all():
-        if victim := sources.get(places.key(output)):
-            return f"its output would replace the input {shown(victim)}; --names full or --output-dir avoids it"
+        more = f" and {len(writers) - 1 - len(rivals)} more" if len(writers) - 1 > len(rivals) else ""
+        there = shown(job.outputs.folder / job.outputs.name)
+        return f"would write {there}.* as {', '.join(map(shown, rivals))}{more} would; {way_out}"
+    if victim:
+        return f"its output would replace the input {shown(victim)}; --names full or --output-dir avoids it"
     return None
 
 
@@ -290,12 +328,16 @@ class _Places:
         self._folds_case = folds_case
         self._folders: dict[Path, tuple[str, bool]] = {}
 
-    def key(self, path: Path) -> str:
-        if path.parent not in self._folders:
-            self._folders[path.parent] = os.path.realpath(path.parent), self._folds_case(path.parent)
-        folder, folds = self._folders[path.parent]
-        place = os.path.join(folder, path.name)  # noqa: PTH118 (a string is a third of a Path)
-        return unicodedata.normalize("NFC", place).casefold() if folds else place
+    def key(self, folder: Path, name: str) -> tuple[str, str]:
+        if folder not in self._folders:
+            folds = self._folds_case(folder)
+            self._folders[folder] = self._folded(os.path.realpath(folder)) if folds else os.path.realpath(folder), folds
+        place, folds = self._folders[folder]
+        return place, self._folded(name) if folds else name
+
+    @staticmethod
+    def _folded(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
 
 
 def _folds_case(folder: Path) -> bool:
