@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.captionable import options as any_options
 from tests.captionable import scenes, segment, sound, spoken
 from wat_cli.captions.characters import clean_text
-from wat_cli.captions.cues import Layout, cues_from, require_words
+from wat_cli.captions.cues import Layout, cues_from
 from wat_cli.captions.rules import Cue, broken_rules, rules_for
 from wat_cli.captions.sounds import NO_ROOM
-from wat_cli.errors import UsageError
 from wat_cli.options import CaptionOptions
 from wat_cli.transcript import Segment, SoundEvent
 
@@ -217,11 +215,3 @@ def test_width_and_count_let_captions_run_across_segments() -> None:
     assert [c.text for c in lay_out(segments, style="plain", max_line_width=42, max_line_count=2).cues] == [
         "This is the first half of it."
     ]
-
-
-@pytest.mark.parametrize("given", [{"highlight_words": True}, {"max_words_per_line": 3}])
-def test_options_that_need_word_times(given: dict[str, object]) -> None:
-    options = CaptionOptions(**given)  # type: ignore[arg-type]
-    require_words(options, word_timestamps=True)
-    with pytest.raises(UsageError, match="--word-timestamps"):
-        require_words(options, word_timestamps=False)

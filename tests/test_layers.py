@@ -38,6 +38,7 @@ OWN = {
         "sidecar",
         "outputs",
     },
+    "rendering": {"errors", "options", "transcript", "captioning", "sidecar", "outputs"},
     "batch": {
         "errors",
         "options",

@@ -169,7 +169,7 @@ def transcribe(
         settings=options.settings,
         versions=dict(setting.versions),
         labels=tuple(label.name for label in load_labels()) if hearing.tags is not None else (),
-        hallucinations=unvoiced(hearing.tags, hearing.segments) if hearing.tags is not None else (),
+        hallucinations=_hallucinations(hearing),
         fingerprint=setting.fingerprint,
     )
     return transcript, watch
@@ -187,6 +187,13 @@ def decide_events(hearing: Hearing, options: RunOptions) -> tuple[SoundEvent, ..
     return events_from_tags(
         hearing.tags, options.tags, policy.resolve(options.tags), hearing.segments, hearing.duration
     )
+
+
+def _hallucinations(hearing: Hearing) -> tuple[int, ...]:
+    """Ids of the segments that are text where nobody speaks or sings."""
+    if hearing.tags is None:
+        return ()
+    return tuple(hearing.segments[position].id for position in unvoiced(hearing.tags, hearing.segments))
 
 
 def render(
@@ -223,11 +230,11 @@ def spoken_segments(transcript: Transcript, drop_hallucinations: bool) -> tuple[
     """
     spoken: list[Segment] = []
     left_out: list[Segment] = []
-    for position, segment in enumerate(transcript.hearing.segments):
+    for segment in transcript.hearing.segments:
         _, sounds = split_sound_text([segment])
         if sounds and (not sounds[0].text or _told(segment, transcript.events)):
             continue
-        dropped = drop_hallucinations and position in transcript.hallucinations
+        dropped = drop_hallucinations and segment.id in transcript.hallucinations
         (left_out if dropped else spoken).append(segment)
     return spoken, left_out
 

@@ -187,7 +187,7 @@ class Transcript:
     notes: tuple[str, ...] = ()
     """What a reader should know: no speech found, captions not written, text left out."""
     hallucinations: tuple[int, ...] = ()
-    """Positions in the segments of text where the tagger is sure that nobody speaks or sings."""
+    """Ids of segments in which the tagger is sure that nobody speaks or sings."""
     broken_rules: tuple[BrokenLayoutRule, ...] = ()
     """Where the captions could not keep a soft rule."""
     labels: tuple[str, ...] = ()

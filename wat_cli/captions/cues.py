@@ -14,11 +14,10 @@ from wat_cli.captions.drafts import Draft, settle_ends, settle_starts, speech_dr
 from wat_cli.captions.layout import to_ms
 from wat_cli.captions.rules import BrokenRule, Cue, CueLine, LayoutRules, broken_rules, rules_for
 from wat_cli.captions.sounds import place_sounds
-from wat_cli.errors import UsageError
 from wat_cli.options import CaptionOptions
 from wat_cli.transcript import Segment, SoundEvent
 
-__all__ = ["Cue", "CueLine", "Layout", "cues_from", "require_words"]
+__all__ = ["Cue", "CueLine", "Layout", "cues_from"]
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,6 @@ def cues_from(
     cues = tuple(cue for draft in drafts for cue in _cues(draft, rules, options.highlight_words))
     broken = () if options.highlight_words else broken_rules(cues, rules, duration_ms)
     return Layout(cues, broken, placed)
-
-
-def require_words(options: CaptionOptions, word_timestamps: bool) -> None:
-    """Raise `UsageError` where an option needs word times and there are none, as openai-whisper does."""
-    if word_timestamps:
-        return
-    if options.highlight_words:
-        raise UsageError("--highlight-words needs --word-timestamps")
-    if options.max_words_per_line is not None:
-        raise UsageError("--max-words-per-line needs --word-timestamps")
 
 
 def _cues(draft: Draft, rules: LayoutRules, highlight: bool) -> list[Cue]:

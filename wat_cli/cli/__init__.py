@@ -14,6 +14,7 @@ from wat_cli.cli.check import check
 from wat_cli.cli.doctor import doctor
 from wat_cli.cli.models import models_app
 from wat_cli.cli.parameters import FamiliarCommand
+from wat_cli.cli.render import render
 from wat_cli.errors import ExitCode, WatError
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def _root(
 # `models` is a group of its own; what it needs is imported when one of its commands runs
 app.add_typer(models_app)
 app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG)(caption.caption)
+app.command("render", cls=FamiliarCommand)(render)
 app.command("check", cls=FamiliarCommand)(check)
 app.command("doctor", cls=FamiliarCommand)(doctor)
 

@@ -1,0 +1,127 @@
+"""``wat render``: captions again from a sidecar, in another style or format, without a model."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wat_cli.cli.parameters import signature
+from wat_cli.errors import ExitCode, UsageError, WatError, printable, shown
+from wat_cli.options import FORMATS, CaptionOptions, TagOptions
+
+LEFT_OUT = ("tags", "save_scores")
+"""Sound options that only a model can answer."""
+
+_KIND = inspect.Parameter.KEYWORD_ONLY
+_LEADING = [
+    inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+    inspect.Parameter(
+        "sidecars",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        annotation=Annotated[list[Path], typer.Argument(metavar="SIDECAR...", help="JSON files that wat wrote.")],
+    ),
+    inspect.Parameter(
+        "output_format",
+        _KIND,
+        default="srt,vtt",
+        annotation=Annotated[str, typer.Option("--output-format", "-f", help="Formats by comma: srt, vtt, txt, tsv.")],
+    ),
+    inspect.Parameter(
+        "output_dir",
+        _KIND,
+        default=None,
+        annotation=Annotated[
+            str | None,
+            typer.Option("--output-dir", "-o", metavar="-", help="- for standard output (one sidecar, one format)."),
+        ],
+    ),
+    inspect.Parameter(
+        "overwrite",
+        _KIND,
+        default=False,
+        annotation=Annotated[
+            bool, typer.Option("--overwrite", help="Replace files that wat did not write or that were changed since.")
+        ],
+    ),
+]
+
+
+def render(
+    ctx: typer.Context,
+    sidecars: list[Path],
+    output_format: str = "srt,vtt",
+    output_dir: str | None = None,
+    overwrite: bool = False,
+    **values: Any,
+) -> None:
+    """Make captions again from what wat heard: SIDECAR... are its JSON files, edited or not.
+
+    No model is needed. Layout options that are not given are as they were when the file was captioned. With a sound
+    option (--sounds, --tags-threshold ...) the sounds are decided again; otherwise they are taken as they stand.
+    """
+    names = _formats(output_format)
+    if output_dir not in (None, "-"):
+        raise UsageError("--output-dir takes - here; captions go beside their sidecar otherwise")
+    if output_dir == "-" and (len(names) != 1 or len(sidecars) != 1):
+        raise UsageError("--output-dir - takes one sidecar and one format: add, for example, -f srt")
+    missing = [path for path in sidecars if not path.is_file()]
+    if missing:
+        raise UsageError(f"no such file: {', '.join(map(shown, missing))}")
+    given = {name: value for name, value in values.items() if _is_given(ctx, name)}
+    captions = {name: value for name, value in given.items() if name in CaptionOptions.__dataclass_fields__}
+    sounds = {name: value for name, value in given.items() if name in TagOptions.__dataclass_fields__}
+    raise typer.Exit(int(_run(sidecars, names, captions, sounds, output_dir == "-", overwrite)))
+
+
+render.__signature__ = signature([CaptionOptions, TagOptions], _LEADING, skip=LEFT_OUT)  # type: ignore[attr-defined]
+
+
+def _formats(text: str) -> list[str]:
+    wanted = [name.strip().lower() for name in text.split(",") if name.strip()]
+    known = [name for name in FORMATS if name != "json"]
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        raise UsageError(f"--output-format {text}: it names one or more of {', '.join(known)}")
+    return [name for name in known if name in wanted]
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was set on the command line or in the environment."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+
+
+def _run(
+    sidecars: list[Path],
+    names: list[str],
+    captions: dict[str, Any],
+    sounds: dict[str, Any],
+    stdout: bool,
+    overwrite: bool,
+) -> ExitCode:
+    from wat_cli import rendering
+
+    code = ExitCode.OK
+    for path in sidecars:
+        try:
+            rendered = rendering.render(path, names, captions, sounds)
+            if stdout:
+                sys.stdout.buffer.write(rendered.contents[names[0]] or b"")
+                sys.stdout.buffer.flush()
+                continue
+            written = rendering.write(path, rendered, overwrite)
+        except UsageError:
+            raise
+        except WatError as error:
+            typer.echo(f"wat: {error}", err=True)
+            code = ExitCode.SOME_FAILED
+            continue
+        notes = "".join(f"; {printable(note)}" for note in rendered.transcript.notes)
+        typer.echo(
+            f"{shown(path)}: {', '.join(printable(place.name) for place in written) or 'nothing'}{notes}", err=True
+        )
+    return code

@@ -1,0 +1,118 @@
+"""Captions made again from a sidecar, without a model: other styles, other formats, other sounds.
+
+A sidecar may have been edited by a person: its segments and events are taken as they stand. Sounds are decided again
+from the tag track only where a sound option is given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from wat_cli import captioning, outputs, sidecar
+from wat_cli.errors import ForeignOutput, OutputError, UsageError, shown
+from wat_cli.options import CaptionOptions, RunOptions, TagOptions, TranscribeOptions
+from wat_cli.transcript import Transcript
+
+Options = TypeVar("Options", TagOptions, CaptionOptions)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What a sidecar's captions look like under some options."""
+
+    transcript: Transcript
+    """With its events as shown, the rules broken, and the notes of this layout."""
+    contents: Mapping[str, bytes | None]
+    """Content by format; None where there is nothing to write."""
+
+
+def render(path: Path, formats: Sequence[str], captions: Mapping[str, Any], sounds: Mapping[str, Any]) -> Rendered:
+    """The captions of the sidecar at `path` in `formats`.
+
+    Args:
+        captions: fields of `CaptionOptions` that are asked for; the others are as the sidecar's settings say.
+        sounds: the same of `TagOptions`; with any of them, events are decided again.
+
+    Raises:
+        OutputError: no sidecar, a damaged one, or one without the tag track that is needed.
+        UsageError: options that do not go together, or words without times.
+    """
+    try:
+        transcript = sidecar.read(path, tags=bool(sounds)).transcript
+    except OSError as error:
+        raise OutputError(f"{shown(path)}: {(error.strerror or 'cannot be read').lower()}") from error
+    worded = any(segment.words for segment in transcript.hearing.segments)
+    options = RunOptions(
+        transcribe=TranscribeOptions(word_timestamps=worded),
+        tags=_options(TagOptions, transcript.settings, sounds),
+        captions=_options(CaptionOptions, transcript.settings, captions),
+    )
+    if sounds:
+        if transcript.hearing.tags is None:
+            raise OutputError(f"{shown(path)}: it was made with --no-tags, so there are no sounds to decide")
+        transcript = dataclasses.replace(transcript, events=captioning.decide_events(transcript.hearing, options))
+    return Rendered(*captioning.render(transcript, formats, options))
+
+
+def _options(group: type[Options], settings: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+    """Options of `group` as in a sidecar's settings, but for those given; settings of a wrong type do not count."""
+    hints = get_type_hints(group)
+    kept = {
+        field.name: _value(settings[field.name], hints[field.name])
+        for field in dataclasses.fields(group)
+        if field.name in settings and field.name not in given
+    }
+    try:
+        return group(**{**{name: value for name, value in kept.items() if value is not ...}, **given})
+    except UsageError:
+        return group(**given)  # a setting that was edited into nonsense; what is given may be nonsense too, and raises
+
+
+def _value(value: Any, hint: Any) -> Any:
+    """A setting as the field of type `hint` takes it; ``...`` where it does not."""
+    kinds = get_args(hint) or (hint,)
+    if Path in kinds and isinstance(value, str):
+        return Path(value)
+    if float in kinds and type(value) is int:
+        return float(value)
+    return value if type(value) in kinds else ...
+
+
+def targets(path: Path, formats: Sequence[str]) -> dict[str, Path]:
+    """Path of each format's file beside the sidecar at `path`, under its name."""
+    return {name: path.with_suffix(f".{name}") for name in formats}
+
+
+def write(path: Path, rendered: Rendered, overwrite: bool = False) -> tuple[Path, ...]:
+    """Write rendered captions beside their sidecar, which learns that they are ``wat``'s; returns what was written.
+
+    Raises:
+        ForeignOutput: a file stands there that ``wat`` did not write, or that was changed since.
+        OutputError: the folder or a file cannot be written.
+    """
+    places = targets(path, tuple(rendered.contents))
+    with outputs.locked(path):
+        if not overwrite:
+            for place in places.values():
+                _check_own(place, rendered.transcript.outputs)
+        digests = {
+            places[name].name: None if data is None else sidecar.sha256(data)
+            for name, data in rendered.contents.items()
+        }
+        record = sidecar.with_outputs(path.read_bytes(), digests)
+        outputs.commit(path, record, {places[name]: data for name, data in rendered.contents.items()})
+    return tuple(place for name, place in places.items() if rendered.contents[name] is not None)
+
+
+def _check_own(place: Path, known: Mapping[str, str | None]) -> None:
+    if not place.exists() and not place.is_symlink():
+        return
+    digest = known.get(place.name)
+    if digest is None:
+        raise ForeignOutput(f"{shown(place)} was not written by wat; --overwrite replaces it")
+    if not outputs.holds(place, digest):
+        raise ForeignOutput(f"{shown(place)} was changed since wat wrote it; --overwrite replaces it")
