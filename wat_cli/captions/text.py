@@ -34,4 +34,4 @@ def _rows(
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.strip().replace("\t", " ").splitlines())
+    return " ".join(filter(None, text.strip().replace("\t", " ").splitlines()))
