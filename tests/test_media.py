@@ -57,25 +57,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Make:
     return make
 
 
-@pytest.fixture(params=["ffprobe", "report", "imageio"])
-def tools(request: pytest.FixtureRequest) -> FFmpeg:
-    """Each way to probe: ffprobe, the same ffmpeg's report, and the report of the ffmpeg in imageio-ffmpeg's wheel."""
-    if request.param == "imageio":
+def programs(name: str) -> FFmpeg:
+    if name == "imageio":
         return FFmpeg(imageio_ffmpeg.get_ffmpeg_exe(), None)
     ffmpeg, ffprobe = shutil.which("ffmpeg"), shutil.which("ffprobe")
     if not ffmpeg or not ffprobe:
         pytest.skip("no ffmpeg and ffprobe are installed")
-    return FFmpeg(ffmpeg, ffprobe if request.param == "ffprobe" else None)
+    return FFmpeg(ffmpeg, ffprobe if name == "ffprobe" else None)
 
 
-@pytest.fixture(params=["ffmpeg", "imageio"])
-def decoder(request: pytest.FixtureRequest) -> FFmpeg:
-    """The installed ffmpeg with its ffprobe, and the one in imageio-ffmpeg's wheel."""
-    if request.param == "imageio":
-        return FFmpeg(imageio_ffmpeg.get_ffmpeg_exe(), None)
-    if not shutil.which("ffmpeg"):
-        pytest.skip("no ffmpeg is installed")
-    return find_ffmpeg()
+@pytest.fixture(params=["ffprobe", "imageio"])
+def tools(request: pytest.FixtureRequest) -> FFmpeg:
+    """The installed ffmpeg with its ffprobe, and the ffmpeg in imageio-ffmpeg's wheel, which brings none."""
+    return programs(request.param)
+
+
+@pytest.fixture(params=["ffprobe", "report", "imageio"])
+def probes(request: pytest.FixtureRequest) -> FFmpeg:
+    """Each way to probe: ffprobe, the report of the same ffmpeg, the report of the one in imageio-ffmpeg's wheel."""
+    return programs(request.param)
 
 
 def decoded(path: Path, tools: FFmpeg | None = None, wanted: str | None = None) -> NDArray[np.int16]:
@@ -149,8 +149,8 @@ def two_tracks(made: Make) -> Path:
     # fmt: on
 
 
-def test_probe_describes_streams(two_tracks: Path, tools: FFmpeg) -> None:
-    info = probe(two_tracks, tools)
+def test_probe_describes_streams(two_tracks: Path, probes: FFmpeg) -> None:
+    info = probe(two_tracks, probes)
     english, german = info.audio
     assert (english.index, english.codec, english.language, english.title) == (1, "flac", "eng", None)
     assert (english.channels, english.sample_rate, english.default) == (2, 44100, False)
@@ -176,25 +176,25 @@ def test_probe_describes_streams(two_tracks: Path, tools: FFmpeg) -> None:
     ],
 )
 def test_probe_knows_durations(
-    made: Make, tools: FFmpeg, name: str, arguments: tuple[str, ...], duration: float
+    made: Make, probes: FFmpeg, name: str, arguments: tuple[str, ...], duration: float
 ) -> None:
-    info = probe(made(name, *arguments), tools)
+    info = probe(made(name, *arguments), probes)
     assert info.duration == pytest.approx(duration, abs=0.1)
     assert len(info.audio) == 1
     assert info.audio[0].channels == 2
     assert info.has_video == (duration == 4.0)
 
 
-def test_cover_art_is_no_film(made: Make, tools: FFmpeg) -> None:
+def test_cover_art_is_no_film(made: Make, probes: FFmpeg) -> None:
     image = made("cover.png", *PICTURE, "-frames:v", "1")
     song = made("song.mp3", *NOISE, "-i", str(image), "-map", "0", "-map", "1", "-disposition:v", "attached_pic")
-    info = probe(song, tools)
+    info = probe(song, probes)
     assert not info.has_video
     assert len(info.audio) == 1
 
 
-def test_5_1_has_six_channels(made: Make, tools: FFmpeg) -> None:
-    assert probe(made("surround.ac3", *NOISE, "-ac", "6"), tools).audio[0].channels == 6
+def test_5_1_has_six_channels(made: Make, probes: FFmpeg) -> None:
+    assert probe(made("surround.ac3", *NOISE, "-ac", "6"), probes).audio[0].channels == 6
 
 
 def test_a_film_without_sound_is_media(made: Make, tools: FFmpeg) -> None:
@@ -349,34 +349,34 @@ EXACT = {
 
 @pytest.mark.parametrize("name", EXACT)
 def test_samples_are_whispers(
-    made: Make, decoder: FFmpeg, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Make, tools: FFmpeg, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = made(name, *EXACT[name])
-    samples = decoded(path, decoder)
-    np.testing.assert_array_equal(samples / np.float32(32768), whisper_audio(path, decoder, tmp_path, monkeypatch))
+    samples = decoded(path, tools)
+    np.testing.assert_array_equal(samples / np.float32(32768), whisper_audio(path, tools, tmp_path, monkeypatch))
     assert len(samples) > 2.9 * SAMPLE_RATE
 
 
 @pytest.mark.parametrize("name", ["exact.mkv", "exact.ts", "vbr.mp3", "96k.flac", "exact.avi"])
 def test_a_truncated_file_gives_what_is_there(
-    made: Make, decoder: FFmpeg, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Make, tools: FFmpeg, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = made(name, *EXACT[name]).read_bytes()
     path = tmp_path / name
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    samples = decoded(path, decoder)
-    np.testing.assert_array_equal(samples / np.float32(32768), whisper_audio(path, decoder, tmp_path, monkeypatch))
+    samples = decoded(path, tools)
+    np.testing.assert_array_equal(samples / np.float32(32768), whisper_audio(path, tools, tmp_path, monkeypatch))
     assert 1 * SAMPLE_RATE < len(samples) < 2.9 * SAMPLE_RATE
 
 
 def test_joined_transport_streams_have_no_hole(
-    made: Make, decoder: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Make, tools: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = made("exact.ts", *EXACT["exact.ts"]).read_bytes()
     path = tmp_path / "joined.ts"
     path.write_bytes(part + part)
-    samples = decoded(path, decoder)
-    np.testing.assert_array_equal(samples / np.float32(32768), whisper_audio(path, decoder, tmp_path, monkeypatch))
+    samples = decoded(path, tools)
+    np.testing.assert_array_equal(samples / np.float32(32768), whisper_audio(path, tools, tmp_path, monkeypatch))
 
 
 LATE = {
@@ -388,28 +388,28 @@ LATE = {
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_a_late_start_is_kept(made: Make, decoder: FFmpeg, name: str) -> None:
+def test_a_late_start_is_kept(made: Make, tools: FFmpeg, name: str) -> None:
     arguments = (*PICTURE, "-itsoffset", "1.98", *TONE, "-map", "0:v", "-map", "1:a", *LATE[name])
-    samples = decoded(made(name, *arguments), decoder)
+    samples = decoded(made(name, *arguments), tools)
     assert onsets(samples)[0] == pytest.approx(1.98, abs=0.05)
     assert len(samples) == pytest.approx(4.98 * SAMPLE_RATE, abs=0.05 * SAMPLE_RATE)
     assert not samples[: int(1.9 * SAMPLE_RATE)].any()
 
 
 def test_a_start_within_the_tolerance_is_not_touched(
-    made: Make, decoder: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Make, tools: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = (*PICTURE, "-itsoffset", "0.08", *NOISE, "-map", "0:v", "-map", "1:a", *MPEG4, "-c:a", "flac")
     path = made("soon.mkv", *arguments)
     np.testing.assert_array_equal(
-        decoded(path, decoder) / np.float32(32768), whisper_audio(path, decoder, tmp_path, monkeypatch)
+        decoded(path, tools) / np.float32(32768), whisper_audio(path, tools, tmp_path, monkeypatch)
     )
 
 
-def test_a_sound_file_that_starts_late_as_a_whole_starts_at_zero(made: Make, decoder: FFmpeg) -> None:
+def test_a_sound_file_that_starts_late_as_a_whole_starts_at_zero(made: Make, tools: FFmpeg) -> None:
     path = made("whole.mka", "-itsoffset", "5", *TONE, "-c:a", "flac")
-    assert probe(path, decoder).start == pytest.approx(5, abs=0.01)
-    assert len(decoded(path, decoder)) == 3 * SAMPLE_RATE
+    assert probe(path, tools).start == pytest.approx(5, abs=0.01)
+    assert len(decoded(path, tools)) == 3 * SAMPLE_RATE
 
 
 GAPPED = {
@@ -422,59 +422,59 @@ GAPPED = {
 
 @pytest.mark.parametrize("hole", [(1.0, 1.2), (1.0, 14.0)])
 @pytest.mark.parametrize("name", GAPPED)
-def test_a_gap_is_filled(made: Make, decoder: FFmpeg, name: str, hole: tuple[float, float]) -> None:
+def test_a_gap_is_filled(made: Make, tools: FFmpeg, name: str, hole: tuple[float, float]) -> None:
     start, end = hole
     sound = ("-f", "lavfi", "-i", "sine=440:d=16:sample_rate=44100")
     picture = ("-f", "lavfi", "-i", "testsrc=d=16:s=64x48:r=25")
     cut = ("-af", f"aselect='not(between(t,{start},{end}))'")
-    samples = decoded(made(f"{end}{name}", *picture, *sound, *cut, *GAPPED[name]), decoder)
+    samples = decoded(made(f"{end}{name}", *picture, *sound, *cut, *GAPPED[name]), tools)
     stops, starts = onsets(samples)[-3:-1]
     assert stops == pytest.approx(start, abs=0.08)
     assert starts == pytest.approx(end, abs=0.08)
     assert len(samples) == pytest.approx(16 * SAMPLE_RATE, abs=0.06 * SAMPLE_RATE)
 
 
-def test_small_gaps_are_filled_once_they_make_a_tenth_of_a_second(made: Make, decoder: FFmpeg) -> None:
+def test_small_gaps_are_filled_once_they_make_a_tenth_of_a_second(made: Make, tools: FFmpeg) -> None:
     # a hole of 40 ms in each half second: the clock is never 0.1 s off, nor filled after each hole
     sound = ("-f", "lavfi", "-i", "sine=440:d=10:sample_rate=44100:samples_per_frame=441")
     path = made("holes.mka", *sound, "-af", "aselect='gte(mod(t,0.5),0.04)'", "-c:a", "pcm_s16le")
-    info = probe(path, decoder)
-    chunks = list(decode_pcm(info, info.audio[0], decoder))
+    info = probe(path, tools)
+    chunks = list(decode_pcm(info, info.audio[0], tools))
     silences = [len(chunk) / SAMPLE_RATE for chunk in chunks if not chunk.any()]
     assert all(0.1 <= silence < 0.15 for silence in silences)
     assert len(silences) == 6
     assert sum(map(len, chunks)) == pytest.approx(10 * SAMPLE_RATE, abs=0.12 * SAMPLE_RATE)
 
 
-def test_the_chosen_track_is_decoded(two_tracks: Path, decoder: FFmpeg) -> None:
-    english, german = decoded(two_tracks, decoder, "0"), decoded(two_tracks, decoder)
+def test_the_chosen_track_is_decoded(two_tracks: Path, tools: FFmpeg) -> None:
+    english, german = decoded(two_tracks, tools, "0"), decoded(two_tracks, tools)
     assert len(english) == 3 * SAMPLE_RATE
     assert onsets(german)[0] == pytest.approx(1.5, abs=0.05)
 
 
-def test_a_header_without_sound_is_refused(made: Make, tmp_path: Path, decoder: FFmpeg) -> None:
+def test_a_header_without_sound_is_refused(made: Make, tmp_path: Path, tools: FFmpeg) -> None:
     path = tmp_path / "hollow.wav"
     path.write_bytes(made("plain.wav", *NOISE).read_bytes()[:78])
-    info = probe(path, decoder)
+    info = probe(path, tools)
     with pytest.raises(UndecodableMedia, match=r"hollow\.wav: .*"):
-        list(decode_pcm(info, choose_track(info), decoder))
+        list(decode_pcm(info, choose_track(info), tools))
 
 
-def test_hours_of_claimed_silence_are_refused(made: Make, decoder: FFmpeg) -> None:
+def test_hours_of_claimed_silence_are_refused(made: Make, tools: FFmpeg) -> None:
     path = made("holed.mka", *TONE, "-af", "asetpts='PTS+gt(T,2)*20000/TB'", "-c:a", "flac")
-    info = probe(path, decoder)
+    info = probe(path, tools)
     got = []
     with pytest.raises(UndecodableMedia, match="holes of over 4 hours"):
-        for chunk in decode_pcm(info, choose_track(info), decoder):
+        for chunk in decode_pcm(info, choose_track(info), tools):
             got.append(len(chunk))
     assert sum(got) < 3 * SAMPLE_RATE
 
 
-def test_endless_audio_is_refused(made: Make, decoder: FFmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_audio_is_refused(made: Make, tools: FFmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "LONGEST", 2)
-    info = probe(made("plain.flac", *NOISE), decoder)
+    info = probe(made("plain.flac", *NOISE), tools)
     with pytest.raises(UndecodableMedia, match="split it"):
-        list(decode_pcm(info, choose_track(info), decoder))
+        list(decode_pcm(info, choose_track(info), tools))
 
 
 def test_memory_does_not_grow_with_the_file(made: Make) -> None:
@@ -697,7 +697,7 @@ ORIGINALS = tuple(f"exact.{suffix}" for suffix in ("mp4", "mkv", "ts", "avi", "f
 
 
 def test_mutants_give_samples_or_a_reason(
-    made: Make, tmp_path: Path, decoder: FFmpeg, listener: socket.socket, started: list[subprocess.Popen[bytes]]
+    made: Make, tmp_path: Path, tools: FFmpeg, listener: socket.socket, started: list[subprocess.Popen[bytes]]
 ) -> None:
     originals = [made(name, *EXACT[name]) for name in ORIGINALS]
     shutil.copy(made("exact.ts", *EXACT["exact.ts"]), tmp_path / "secret.ts")
@@ -705,7 +705,7 @@ def test_mutants_give_samples_or_a_reason(
     outcomes = {}
     for path in make_mutants(tmp_path, originals, targets, count=30):
         try:
-            outcomes[path.name] = f"{len(decoded(path, decoder)) / SAMPLE_RATE} s"
+            outcomes[path.name] = f"{len(decoded(path, tools)) / SAMPLE_RATE} s"
         except MediaError as error:
             assert path.name in str(error)
             assert str(error).isprintable() and len(str(error)) < 1000

@@ -14,6 +14,7 @@ from wat_cli.media.process import (
     SAMPLE_RATE,
     FFmpeg,
     command_line,
+    exit_code,
     find_ffmpeg,
     media_input,
     media_size,
@@ -67,7 +68,7 @@ def decode_pcm(info: MediaInfo, stream: AudioStream, tools: FFmpeg | None = None
                 yield from _chunks(pending)
                 pending.clear()
         yield from _chunks(pending)
-        if process.wait() != 0 or clock.position == 0:
+        if exit_code(process, info.path) != 0 or clock.position == 0:
             raise UndecodableMedia(f"{shown(info.path)}: {reason(bytes(errors), info.path, 'it holds no audio data')}")
 
 

@@ -159,6 +159,14 @@ def read(
                     yield data
 
 
+def exit_code(process: subprocess.Popen[bytes], path: Path) -> int:
+    """The exit code, once both pipes are closed."""
+    try:
+        return process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        raise UndecodableMedia(f"{shown(path)}: ffmpeg did not end and was ended") from None
+
+
 def output_of(command: list[str], path: Path, size: int, kept: int) -> tuple[int, bytes, bytes]:
     """Exit code, whole standard output, and the end of standard error."""
     with running(command) as process:
@@ -167,7 +175,7 @@ def output_of(command: list[str], path: Path, size: int, kept: int) -> tuple[int
             output += data
             if len(output) > _PROBE_LIMIT:
                 raise UndecodableMedia(f"{shown(path)}: its description alone is over {_PROBE_LIMIT >> 20} MB long")
-        return process.wait(), bytes(output), bytes(errors)
+        return exit_code(process, path), bytes(output), bytes(errors)
 
 
 def reason(errors: bytes, path: Path, otherwise: str = "ffmpeg cannot read it") -> str:
