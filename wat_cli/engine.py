@@ -38,7 +38,8 @@ from wat_cli.seek import (
     sampling_seed,
 )
 from wat_cli.tagging.grid import WHAT, WHEN, Placement, TagAccumulator, batches, place_window
-from wat_cli.transcript import Hearing
+from wat_cli.tagging.tuning import head_tuning
+from wat_cli.transcript import HeadTuning, Hearing
 
 __all__ = ["Engine", "Pcm", "load_engine", "sampling_seed"]
 
@@ -76,9 +77,15 @@ class Weights(Protocol):
 class Engine:
     """A speech model, and perhaps a tagging head that reads it or a second, smaller encoder."""
 
-    def __init__(self, model: WhisperAT, head: TLTR | None = None, tagger: WhisperAT | None = None) -> None:
-        """`head` reads `tagger` where there is one, otherwise `model`."""
-        self.model, self.head, self.tagger = model, head, tagger
+    def __init__(
+        self,
+        model: WhisperAT,
+        head: TLTR | None = None,
+        tagger: WhisperAT | None = None,
+        tuning: HeadTuning | None = None,
+    ) -> None:
+        """`head` reads `tagger` where there is one, otherwise `model`; `tuning` says how to read its scores."""
+        self.model, self.head, self.tagger, self.tuning = model, head, tagger, tuning
 
     def hear(
         self,
@@ -167,7 +174,8 @@ class _File:
         self.language = _language_code(options.language, engine.model)
         self.language_probability: float | None = None
         head = engine.head
-        self.tags = TagAccumulator(self.frames, head.classes) if tags and head is not None else None
+        tuned = engine.tuning
+        self.tags = TagAccumulator(self.frames, head.classes, tuned) if tags and head is not None else None
         self._log_max = {model.dims.n_mels: 0.0 for model in (engine.model, engine.tagger) if model is not None}
         for n_mels in self._log_max:
             self._log_max[n_mels] = _log_mel_maximum(pcm, n_mels)
@@ -309,11 +317,12 @@ def load_engine(weights: Weights, options: ModelOptions) -> Engine:
         use_fast_float32()
     model = _load_model(weights.asr, compute)
     tagger = _load_model(weights.second_encoder, compute) if weights.second_encoder is not None else None
-    head = None
+    head, tuning = None, None
     if weights.head is not None:
         dims = (tagger or model).dims
         head = load_head(weights.head.path, layers=dims.n_audio_layer, width=dims.n_audio_state).to(compute.device)
-    return Engine(model, head, tagger)
+        tuning = head_tuning(weights.head.path)
+    return Engine(model, head, tagger, tuning)
 
 
 def _load_model(file: WeightFile, compute: Compute) -> WhisperAT:

@@ -12,8 +12,9 @@ from wat_cli.transcript import HeadTuning
 def head_tuning(checkpoint: Path) -> HeadTuning:
     """The tuning kept beside `checkpoint`, or the defaults where there is none.
 
-    The file is a JSON object with ``threshold`` (the probability at which this head is best cut) and ``lag`` (seconds
-    by which it sees edges early), each optional; other keys are notes. CheckpointError where it is something else.
+    The file is a JSON object with ``threshold`` (the probability at which this head is best cut) and perhaps ``lag``
+    (seconds by which it sees edges early); other keys are notes. A file without a threshold is about something else.
+    CheckpointError where the numbers are out of range.
     """
     path = checkpoint.with_suffix(".json")
     try:
@@ -22,10 +23,15 @@ def head_tuning(checkpoint: Path) -> HeadTuning:
         return HeadTuning()
     try:
         values = json.loads(data)
-        default = HeadTuning()
-        tuning = HeadTuning(float(values.get("threshold", default.threshold)), float(values.get("lag", default.lag)))
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise CheckpointError(f"{path}: not the numbers of a tagging head; remove it to use the defaults") from None
-    if not 0.0 < tuning.threshold < 1.0 or not abs(tuning.lag) <= 5.0:
-        raise CheckpointError(f"{path}: threshold lies between 0 and 1, lag within five seconds")
-    return tuning
+    except (ValueError, RecursionError):
+        return HeadTuning()
+    if not isinstance(values, dict) or "threshold" not in values:
+        return HeadTuning()
+    threshold, lag = values["threshold"], values.get("lag", 0.0)
+    if not (_is_number(threshold) and _is_number(lag) and 0.0 < threshold < 1.0 and abs(lag) <= 5.0):
+        raise CheckpointError(f"{path}: threshold lies between 0 and 1, lag within 5 s; remove it for the defaults")
+    return HeadTuning(float(threshold), float(lag))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
