@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,12 +16,13 @@ import numpy as np
 import pytest
 
 from tests.fakes import FakeEngine, write_wav
-from wat_cli import outputs, sidecar
+from wat_cli import captioning, outputs, sidecar
 from wat_cli.batch import Captioner, Outcome, Progress, Report, Status, planned, run, setting_of
 from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job, Outputs
 from wat_cli.errors import ExitCode, WeightsMissing
-from wat_cli.options import OutputOptions, RunOptions, TagOptions, TranscribeOptions
+from wat_cli.media import AudioStream, MediaInfo, find_ffmpeg
+from wat_cli.options import BatchOptions, OutputOptions, RunOptions, TagOptions, TranscribeOptions
 
 WEIGHTS = ResolvedWeights(
     WeightFile("mini", Path("mini.pt"), "a" * 64), WeightFile("mini_head", Path("h"), "b" * 64), None
@@ -384,3 +388,75 @@ def test_a_report_counts(tmp_path: Path) -> None:
     assert (report.exit_code, str(report)) == (ExitCode.OK, "1 written, 1 skipped")
     report.add(Outcome(tmp_path, Status.FAILED))
     assert (report.exit_code, str(report)) == (ExitCode.SOME_FAILED, "1 written, 1 skipped, 1 failed")
+
+
+# --- what is left for later ---------------------------------------------------------------------------------------
+
+
+def test_a_file_that_was_just_changed_waits(talk: Path) -> None:
+    fresh = RunOptions(batch=BatchOptions(min_age=3600))
+    outcome = caption(talk, fresh)
+    assert (outcome.status, outcome.up_to_date) == (Status.SKIPPED, False)
+    assert "--min-age 3600" in outcome.reason
+    hour_ago = time.time() - 3601
+    os.utime(talk, (hour_ago, hour_ago))
+    assert caption(talk, fresh).status is Status.WRITTEN
+
+
+def test_a_file_from_the_future_is_not_left_for_ever(talk: Path) -> None:
+    os.utime(talk, (time.time() + 9999, time.time() + 9999))
+    assert caption(talk).status is Status.WRITTEN
+
+
+@pytest.mark.parametrize("there", ["talk.srt", "talk.vtt", "talk.json"])
+def test_what_exists_can_be_left_alone_whatever_made_it(talk: Path, there: str) -> None:
+    talk.with_name(there).write_text("whoever")
+    outcome = caption(talk, RunOptions(output=OutputOptions(skip_existing=True)))
+    assert (outcome.status, outcome.reason) == (Status.SKIPPED, f"{there} exists")
+
+
+def test_what_exists_in_a_format_not_asked_for_does_not_count(talk: Path) -> None:
+    talk.with_suffix(".vtt").write_text("whoever")
+    outcome = caption(talk, RunOptions(output=OutputOptions(skip_existing=True, output_format="srt")))
+    assert outcome.status is Status.WRITTEN
+
+
+# --- partly -----------------------------------------------------------------------------------------------------------
+
+
+def test_audio_that_ends_early_is_reported(tmp_path: Path) -> None:
+    whole = write_wav(tmp_path / "whole.wav", 60.0)
+    command = [find_ffmpeg().ffmpeg, "-v", "error", "-i", str(whole), str(tmp_path / "talk.flac")]
+    subprocess.run(command, check=True)
+    data = (tmp_path / "talk.flac").read_bytes()
+    (tmp_path / "talk.flac").write_bytes(data[: len(data) // 3])
+    outcome = caption(tmp_path / "talk.flac")
+    if outcome.status is Status.FAILED:  # an ffmpeg that takes the cut for an error
+        return
+    assert outcome.status is Status.PARTLY
+    assert "of 60.0 s: the file is cut off" in outcome.reason
+    report = Report([outcome])
+    assert report.exit_code == ExitCode.SOME_FAILED
+    assert json.loads((tmp_path / "talk.json").read_text())["incomplete"] == outcome.reason
+
+
+def info_of(duration: float | None, track: float | None, start: float = 0.0, video: bool = False) -> MediaInfo:
+    stream = AudioStream(0, "aac", None, None, True, start, track, 1, 16000)
+    return MediaInfo(Path("a"), duration, 0.0, "mov", (stream,), video, ())
+
+
+@pytest.mark.parametrize(
+    ("info", "heard", "short"),
+    [
+        (info_of(100.0, 100.0), 60.0, True),
+        (info_of(100.0, 100.0), 96.0, False),
+        (info_of(100.0, 50.0, start=40.0), 90.0, False),
+        (info_of(100.0, 50.0, start=40.0), 50.0, True),
+        (info_of(100.0, None), 50.0, True),
+        (info_of(100.0, None, video=True), 50.0, False),  # a film may outlast its sound
+        (info_of(None, None), 50.0, False),
+        (info_of(1.0, 1.0), 0.2, False),
+    ],
+)
+def test_how_short_is_too_short(info: MediaInfo, heard: float, short: bool) -> None:
+    assert bool(captioning.shortfall(info, info.audio[0], heard)) is short

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import types
@@ -226,6 +227,39 @@ def test_a_bad_file_for_stdout_fails(wat: Wat, tmp_path: Path) -> None:
     assert "bad.wav" in result.err
 
 
+# --- for programs -----------------------------------------------------------------------------------------------------
+
+
+def test_json_lines_go_to_stdout_and_nothing_else(wat: Wat, films: Path) -> None:
+    (films / "bad.wav").write_text("text")
+    result = wat("caption", films, "--log-json", "-")
+    assert result.code == 1
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    assert [line["event"] for line in lines] == ["run-start", *["file-start", "file-end"] * 3, "run-end"]
+    assert {Path(line["source"]).name: line["status"] for line in lines if line["event"] == "file-end"} == {
+        "bad.wav": "failed",
+        "show.wav": "written",
+        "talk.wav": "written",
+    }
+    assert lines[-1]["exit_code"] == 1
+
+
+def test_the_journal_grows_from_run_to_run(wat: Wat, films: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert (
+            wat("caption", films, "-q", "--log-json", tmp_path / "log.jsonl", "--summary", tmp_path / "sum").code == 0
+        )
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines].count("run-end") == 2
+    assert json.loads((tmp_path / "sum").read_text())["files"] == {"written": 0, "partly": 0, "skipped": 2, "failed": 0}
+
+
+def test_a_journal_that_cannot_be_written_ends_with_2(wat: Wat, films: Path) -> None:
+    result = wat("caption", films, "--log-json", films / "no" / "log")
+    assert result.code == 2
+    assert names(films) == {"talk.wav", "deep/show.wav"}
+
+
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
@@ -350,9 +384,8 @@ def test_an_interrupted_run_keeps_what_is_finished(
     monkeypatch.undo()
 
 
-def test_a_real_interrupt_ends_with_130(films: Path, tmp_path: Path) -> None:
-    import signal
-
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_real_interrupt_ends_with_130(films: Path, tmp_path: Path, sent: signal.Signals) -> None:
     program = (
         "import sys, types, time\n"
         "module = types.ModuleType('wat_cli.engine')\n"
@@ -368,10 +401,10 @@ def test_a_real_interrupt_ends_with_130(films: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "hearing\n"
-        running.send_signal(signal.SIGINT)
+        running.send_signal(sent)
         _, err = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert "interrupted" in err and "Traceback" not in err
+    assert "interrupted" in err and "show.wav was dropped" in err and "Traceback" not in err
     assert names(films) == {"talk.wav", "deep/show.wav"}
 
 

@@ -32,6 +32,8 @@ class Status(StrEnum):
     """How one input ended."""
 
     WRITTEN = "written"
+    PARTLY = "partly"
+    """Written, but the audio ended well before the file should."""
     SKIPPED = "skipped"
     FAILED = "failed"
 
@@ -70,8 +72,9 @@ class Report:
 
     @property
     def exit_code(self) -> ExitCode:
-        """1 as soon as one input failed."""
-        return ExitCode.SOME_FAILED if self.counts[Status.FAILED] else ExitCode.OK
+        """1 as soon as one input failed, or could be captioned in part only."""
+        counts = self.counts
+        return ExitCode.SOME_FAILED if counts[Status.FAILED] + counts[Status.PARTLY] else ExitCode.OK
 
     @property
     def audio_seconds(self) -> float:
@@ -110,6 +113,51 @@ class Progress:
     def closed(self, outcome: Outcome) -> None:
         """A file is done with."""
 
+    def ended(self, report: Report, exit_code: ExitCode) -> None:
+        """The run is over."""
+
+
+class Several(Progress):
+    """Tells each of several what it is told."""
+
+    def __init__(self, *members: Progress) -> None:
+        self._members = members
+
+    def started(self, jobs: int) -> None:
+        """Pass it on."""
+        for member in self._members:
+            member.started(jobs)
+
+    def opened(self, job: Job) -> None:
+        """Pass it on."""
+        for member in self._members:
+            member.opened(job)
+
+    def probed(self, info: MediaInfo, track: AudioStream) -> None:
+        """Pass it on."""
+        for member in self._members:
+            member.probed(info, track)
+
+    def heard(self, seconds: float) -> None:
+        """Pass it on."""
+        for member in self._members:
+            member.heard(seconds)
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        for member in self._members:
+            member.note(text)
+
+    def closed(self, outcome: Outcome) -> None:
+        """Pass it on."""
+        for member in self._members:
+            member.closed(outcome)
+
+    def ended(self, report: Report, exit_code: ExitCode) -> None:
+        """Pass it on."""
+        for member in self._members:
+            member.ended(report, exit_code)
+
 
 def setting_of(options: RunOptions, weights: ResolvedWeights) -> Setting:
     """What all files of a run share, and its fingerprint."""
@@ -142,6 +190,8 @@ class Captioner:
         self.setting, self.progress = setting, progress
         self._load = load
         self._engine: Hearer | None = None
+        self.current: Job | None = None
+        """The job in work: the one that an interrupt drops."""
 
     def engine(self) -> Hearer:
         """The engine; loading it may raise any `WatError`, which ends the run."""
@@ -152,6 +202,7 @@ class Captioner:
     def caption(self, job: Job) -> Outcome:
         """Do one job. What is wrong with the file becomes its outcome; what is wrong with the run is raised."""
         started = time.perf_counter()
+        self.current = job
         self.progress.opened(job)
         try:
             outcome = self._caption(job, started)
@@ -161,6 +212,7 @@ class Captioner:
             outcome = Outcome(job.source, Status.FAILED, _without_name(error, job))
         except OSError as error:
             outcome = Outcome(job.source, Status.FAILED, error.strerror or str(error))
+        self.current = None
         self.progress.closed(outcome)
         return outcome
 
@@ -179,7 +231,7 @@ class Captioner:
                 verdict = captioning.judge(job, self.setting)  # another run may have done it until now
                 if verdict.due:
                     return self._hear(job, started)
-        return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=not verdict.foreign)
+        return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=verdict.up_to_date)
 
     def _hear(self, job: Job, started: float) -> Outcome:
         try:
@@ -190,7 +242,8 @@ class Captioner:
             return Outcome(job.source, Status.FAILED, reason, trace=traceback.format_exc())
         return Outcome(
             job.source,
-            Status.WRITTEN,
+            Status.PARTLY if transcript.incomplete else Status.WRITTEN,
+            transcript.incomplete,
             outputs=written.paths,
             audio_seconds=transcript.hearing.duration,
             wall_seconds=time.perf_counter() - started,
@@ -224,7 +277,7 @@ def planned(jobs: Iterable[Job], setting: Setting) -> Iterator[Planned]:
         try:
             verdict = captioning.judge(job, setting)
             if not verdict.due:
-                reason = Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=not verdict.foreign)
+                reason = Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=verdict.up_to_date)
                 yield Planned(reason)
                 continue
             info = probe(job.source)

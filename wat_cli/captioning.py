@@ -33,6 +33,9 @@ from wat_cli.tagging.text import split_sound_text
 from wat_cli.tagging.voice import unvoiced
 from wat_cli.transcript import BrokenLayoutRule, Hearing, ModelIdentity, Segment, SoundEvent, Source, Transcript
 
+SHORT_SECONDS, SHORT_SHARE = 2.0, 0.05
+"""How far the audio may stay behind what the container claims, in seconds and as a share: estimates are rough."""
+
 
 class Hearer(Protocol):
     """What captioning needs of an engine; `wat_cli.engine.Engine` is one."""
@@ -59,8 +62,8 @@ class Verdict:
     due: bool
     reason: str
     """Why not; or why again."""
-    foreign: bool = False
-    """Not due because something stands there that is not ``wat``'s to replace."""
+    up_to_date: bool = False
+    """Not due because an earlier run did it all: nothing that anybody has to know."""
 
 
 def targets(job: Job, options: RunOptions) -> dict[str, Path]:
@@ -78,13 +81,20 @@ def output_path(job: Job, name: str) -> Path:
 
 def judge(job: Job, setting: Setting) -> Verdict:
     """Whether `job` is due, from what stands on disk: the sidecar's fingerprint and hashes decide."""
-    if setting.options.output.overwrite:
+    options, wanted = setting.options, targets(job, setting.options)
+    age = time.time() - job.source.stat().st_mtime
+    if options.batch.min_age and age < options.batch.min_age:
+        return Verdict(False, f"changed {max(age, 0):.0f} s ago, less than --min-age {options.batch.min_age:g}")
+    if options.output.overwrite:
         return Verdict(True, "--overwrite")
-    wanted = targets(job, setting.options)
+    if options.output.skip_existing:
+        there = [path.name for path in (*wanted.values(), job.outputs.sidecar) if os.path.lexists(path)]
+        if there:
+            return Verdict(False, f"{', '.join(there)} exists", up_to_date=True)
     try:
         standing = outputs.inspect(job.outputs.sidecar, wanted)
     except ForeignOutput as error:
-        return Verdict(False, str(error), foreign=True)
+        return Verdict(False, str(error))
     if standing.record is None:
         return Verdict(True, "not captioned yet")
     before = standing.record.transcript
@@ -95,7 +105,7 @@ def judge(job: Job, setting: Setting) -> Verdict:
     missing = [path.name for path in wanted.values() if path.name not in standing.settled]
     if missing:
         return Verdict(True, f"{', '.join(missing)} missing")
-    return Verdict(False, "up to date")
+    return Verdict(False, "up to date", up_to_date=True)
 
 
 def _is_source(source: Source, path: Path) -> bool:
@@ -170,9 +180,23 @@ def transcribe(
         versions=dict(setting.versions),
         labels=tuple(label.name for label in load_labels()) if hearing.tags is not None else (),
         hallucinations=_hallucinations(hearing),
+        incomplete=shortfall(info, track, hearing.duration),
         fingerprint=setting.fingerprint,
     )
     return transcript, watch
+
+
+def shortfall(info: MediaInfo, track: AudioStream, heard: float) -> str:
+    """Why the `heard` seconds are too few for this track: a cut-off download, a damaged file; empty if they are not.
+
+    A container that gives its tracks no length of their own may hold a film that outlasts its sound.
+    """
+    late = 0.0 if track.start is None else max(track.start - info.start, 0.0)
+    outlasted = info.has_video or len(info.audio) > 1
+    expected = late + track.duration if track.duration is not None else None if outlasted else info.duration
+    if expected is None or heard > expected - max(SHORT_SECONDS, SHORT_SHARE * expected):
+        return ""
+    return f"the audio ends after {heard:.1f} s of {expected:.1f} s: the file is cut off or damaged"
 
 
 def _relative(path: Path, folder: Path) -> str:

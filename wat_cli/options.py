@@ -169,12 +169,14 @@ class OutputOptions:
     output_dir: Path | None = option(None, "Folder for the outputs, laid out as the inputs are; - for standard output (one file, one format). Beside each input if left out.", panel="Output", short="-o", fingerprint=False)
     output_format: str = option("srt,vtt,json", "Formats by comma: srt, vtt, txt, tsv, json, or all. The JSON sidecar is always written.", panel="Output", short="-f", fingerprint=False)
     names: str = option("stem", "Name outputs after the input's stem (talk.srt) or its full name (talk.mp4.srt).", panel="Output", choices=("stem", "full"), fingerprint=False)
+    skip_existing: bool = option(False, "Leave inputs alone that have any of the wanted outputs, whatever settings made them.", panel="Output", fingerprint=False)
     overwrite: bool = option(False, "Do everything again, and replace also files that wat did not write or that were changed since.", panel="Output", fingerprint=False)
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.requested if name not in (*FORMATS, "all")]
         _check(not unknown, f"--output-format {self.output_format}: {', '.join(unknown)} is none of {', '.join(FORMATS)}, all")
         _check(bool(self.requested), "--output-format: it names no format")
+        _check(not (self.overwrite and self.skip_existing), "--overwrite and --skip-existing exclude each other")
         _check(not self.to_stdout or len(self.formats) == 1, "--output-dir - takes one format: add, for example, -f srt")
 
     @property
@@ -199,9 +201,15 @@ class BatchOptions:
 
     audio_track: str | None = option(None, "Audio track by number (0 is the first) or language; the default-flagged one if left out.", panel="Input")
     null: bool = option(False, "Read the paths from standard input, separated by NUL (find -print0).", panel="Input", short="-0", fingerprint=False)
+    min_age: float = option(0.0, "Leave files for the next run that were changed less than so many seconds ago.", panel="Input", fingerprint=False)
     dry_run: bool = option(False, "Print what would be done and why, and write nothing.", panel="Run", fingerprint=False)
+    log_json: Path | None = option(None, "Write a JSON line for each event of the run; - for standard output.", panel="Run", fingerprint=False)
+    summary: Path | None = option(None, "Write what the run came to, as JSON.", panel="Run", fingerprint=False)
     quiet: bool = option(False, "Say nothing but errors.", panel="Run", short="-q", fingerprint=False)
     verbose: bool = option(False, "Say more: tracks, models, timings, tracebacks.", panel="Run", short="-v", fingerprint=False)
+
+    def __post_init__(self) -> None:
+        _check(self.min_age >= 0, f"--min-age {self.min_age}: it cannot be negative")
 
 
 STYLES = ("default", "netflix", "plain")
@@ -257,6 +265,8 @@ class RunOptions:
         captions, words = self.captions, self.transcribe.word_timestamps
         for name in ("max_words_per_line", "highlight_words"):
             _check(words or not getattr(captions, name), f"--{name.replace('_', '-')} needs --word-timestamps")
+        one_stream = not (self.output.to_stdout and self.batch.log_json == STDOUT)
+        _check(one_stream, "--output-dir - and --log-json - cannot both have standard output")
         silence = self.transcribe.hallucination_silence_threshold
         _check(words or silence is None, "--hallucination-silence-threshold needs --word-timestamps")
 

@@ -213,6 +213,15 @@ def _unwritable(sidecar: Path, error: OSError) -> OutputError:
     return OutputError(f"{shown(sidecar)}: cannot be written ({error.strerror or error})")
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Write one file of its own, whole or not at all. Raises OSError."""
+    try:
+        _write_part(path, data)
+        part_path(path).replace(path)
+    finally:
+        _remove(part_path(path))
+
+
 def _write_part(path: Path, data: bytes) -> None:
     part = part_path(path)
     _remove(part)

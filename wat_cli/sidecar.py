@@ -113,6 +113,7 @@ def to_document(transcript: Transcript) -> dict[str, Any]:
         "timings": {stage: round(seconds, 3) for stage, seconds in transcript.timings.items()},
         "outputs": dict(transcript.outputs),
         "notes": list(transcript.notes),
+        "incomplete": transcript.incomplete,
         "hallucinations": list(transcript.hallucinations),
         "broken_rules": [dataclasses.asdict(broken) for broken in transcript.broken_rules],
     }
@@ -250,6 +251,7 @@ def _transcript(document: dict[str, Any], with_tags: bool) -> Transcript:
         broken_rules=tuple(
             _instance(BrokenLayoutRule, item) for item in _checked(list, document.get("broken_rules", []))
         ),
+        incomplete=_checked(str, document.get("incomplete", "")),
         labels=labels,
         fingerprint=_checked(str, document["fingerprint"]),
     )

@@ -190,6 +190,8 @@ class Transcript:
     """Ids of segments in which the tagger is sure that nobody speaks or sings."""
     broken_rules: tuple[BrokenLayoutRule, ...] = ()
     """Where the captions could not keep a soft rule."""
+    incomplete: str = ""
+    """Why the audio may not be all there was; empty where it is."""
     labels: tuple[str, ...] = ()
     """Display name of each tag class, in the head's order."""
     fingerprint: str = ""

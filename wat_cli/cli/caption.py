@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wat_cli.cli.parameters import build, signature
-from wat_cli.errors import ExitCode, MissingDependency, UsageError, WatError
+from wat_cli.errors import ExitCode, MissingDependency, UsageError, shown
 from wat_cli.options import (
+    STDOUT,
     BatchOptions,
     CaptionOptions,
     ModelOptions,
@@ -25,7 +27,7 @@ from wat_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from wat_cli.batch import Captioner, Report
+    from wat_cli.batch import Captioner, Progress, Report
     from wat_cli.captioning import Hearer
     from wat_cli.checkpoints import ResolvedWeights
     from wat_cli.cli.progress import Lines
@@ -73,41 +75,79 @@ caption.__signature__ = signature(GROUPS, [_PATHS])  # type: ignore[attr-defined
 
 
 def _run(paths: list[str], options: RunOptions) -> ExitCode:
-    from wat_cli.batch import Report
-    from wat_cli.cli.progress import Lines, stderr_console
+    from wat_cli.batch import Report, Several
     from wat_cli.media import find_ffmpeg
 
-    # 1) what is asked for: everything that can be said without ffmpeg or weights is said first
-    lines = Lines(stderr_console(), options.batch.quiet, options.batch.verbose)
+    # 1) what is asked for: everything that can be said without weights is said first
     find_ffmpeg()
     found = _discover(paths, options)
-    report = Report()
-    for outcome in _refusals(found):
-        report.add(outcome)
-        lines.closed(outcome)
-    if options.output.to_stdout and len(found.jobs) != 1:
-        raise UsageError(f"--output-dir - takes one file; there are {len(found.jobs)}")
-    if not found.jobs:
-        lines.note("no media files found" if not report.outcomes else str(report))
-        return report.exit_code
+    if options.output.to_stdout:
+        return _to_stdout(found, options)
+    if options.batch.dry_run:
+        return _dry_run(found, options)
 
     # 2) what it takes: weights, whose hashes are part of the fingerprint
-    if options.batch.dry_run:
-        return _dry_run(found, options, report, lines)
-    weights = _weights(options, lines)
+    weights = _weights(options) if found.jobs else None
 
-    # 3) the work
-    if options.output.to_stdout:
-        return _to_stdout(found, options, weights, lines)
-    with _display(lines, options) as display:
-        display.started(len(found.jobs))
-        try:
-            _work(found, _captioner(options, weights, display), report)
-        except KeyboardInterrupt:
-            lines.note(f"interrupted; {report}. Finished files stay; run again to go on.")
-            return ExitCode.INTERRUPTED
-    lines.summary(report)
+    # 3) the work, and what is told of it
+    report = Report()
+    with ExitStack() as stack:
+        progress = Several(stack.enter_context(_display(options)), *_records(options, stack))
+        progress.started(len(found.jobs))
+        code = _work(found, options, weights, progress, report)
+        progress.ended(report, code)
+    return code
+
+
+def _work(
+    found: Discovery, options: RunOptions, weights: ResolvedWeights | None, progress: Progress, report: Report
+) -> ExitCode:
+    """Name what cannot be done, and do the rest."""
+    from wat_cli.batch import run
+
+    for outcome in _refusals(found):
+        report.add(outcome)
+        progress.closed(outcome)
+    if weights is None:
+        return report.exit_code
+    captioner = _captioner(options, weights, progress)
+    try:
+        with _terminable():
+            for outcome in run(found.jobs, captioner):
+                report.add(outcome)
+    except KeyboardInterrupt:
+        dropped = f" {shown(captioner.current.source)} was dropped." if captioner.current else ""
+        progress.note(f"interrupted.{dropped} What is finished stays; run again to go on.")
+        return ExitCode.INTERRUPTED
     return report.exit_code
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Take a request to terminate for an interrupt, so that a file in work is dropped cleanly."""
+    handled = [signal.SIGTERM] + [signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _records(options: RunOptions, stack: ExitStack) -> Iterator[Progress]:
+    """What programs read: the journal and the summary, where they are asked for."""
+    from wat_cli.journal import Journal, Summary
+
+    path = options.batch.log_json
+    if path == STDOUT:
+        yield Journal(sys.stdout)
+    elif path is not None:
+        try:
+            yield Journal(stack.enter_context(path.open("a", encoding="utf-8")))
+        except OSError as error:
+            raise UsageError(f"--log-json {shown(path)}: cannot be written ({error.strerror})") from error
+    if options.batch.summary is not None:
+        yield Summary(options.batch.summary)
 
 
 def _discover(paths: list[str], options: RunOptions) -> Discovery:
@@ -130,17 +170,17 @@ def _refusals(found: Discovery) -> Iterator[Any]:
         yield Outcome(refused.path, Status.FAILED if refused.failed else Status.SKIPPED, refused.reason)
 
 
-def _weights(options: RunOptions, lines: Lines) -> ResolvedWeights:
+def _weights(options: RunOptions) -> ResolvedWeights:
     from wat_cli.checkpoints import resolve, silent
     from wat_cli.cli.download_bar import DownloadBar
 
     if options.batch.quiet:
         return resolve(options.model, tags=options.tags.tags, progress=silent)
-    with DownloadBar(lines.console) as bar:
+    with DownloadBar() as bar:
         return resolve(options.model, tags=options.tags.tags, progress=bar)
 
 
-def _captioner(options: RunOptions, weights: ResolvedWeights, display: Lines) -> Captioner:
+def _captioner(options: RunOptions, weights: ResolvedWeights, progress: Progress) -> Captioner:
     from wat_cli.batch import Captioner, setting_of
 
     def load() -> Hearer:
@@ -148,56 +188,49 @@ def _captioner(options: RunOptions, weights: ResolvedWeights, display: Lines) ->
 
         return load_engine(weights, options.model)
 
-    return Captioner(setting_of(options, weights), load, display)
+    return Captioner(setting_of(options, weights), load, progress)
 
 
-@contextmanager
-def _display(lines: Lines, options: RunOptions) -> Iterator[Lines]:
+def _display(options: RunOptions) -> Lines:
     """A bar on a terminal, plain lines elsewhere."""
-    from wat_cli.cli.progress import Bar
+    from wat_cli.cli.progress import Bar, Lines, stderr_console
 
-    if lines.console.is_terminal and not options.batch.quiet:
-        with Bar(lines.console, options.batch.verbose).live() as bar:
-            yield bar
-    else:
-        with nullcontext():
-            yield lines
+    console = stderr_console()
+    if console.is_terminal and not options.batch.quiet:
+        return Bar(console, verbose=options.batch.verbose)
+    return Lines(console, options.batch.quiet, options.batch.verbose)
 
 
-def _work(found: Discovery, captioner: Captioner, report: Report) -> None:
-    from wat_cli.batch import run
-
-    for outcome in run(found.jobs, captioner):
-        report.add(outcome)
-
-
-def _dry_run(found: Discovery, options: RunOptions, report: Report, lines: Lines) -> ExitCode:
+def _dry_run(found: Discovery, options: RunOptions) -> ExitCode:
     """Print what a run would do, a line for each file, on stdout; fetch and write nothing."""
-    from wat_cli.batch import planned, setting_of
+    from wat_cli.batch import Report, planned, setting_of
     from wat_cli.captioning import Setting
     from wat_cli.checkpoints import resolve
     from wat_cli.cli.progress import plan_line
 
+    report, display = Report(), _display(options)
+    for outcome in _refusals(found):
+        report.add(outcome)
+        display.closed(outcome)
     setting = Setting(options, {}, {}, fingerprint="")
     offline = dataclasses.replace(options.model, offline=True)
     try:
         setting = setting_of(options, resolve(offline, tags=options.tags.tags))
     except MissingDependency as error:
-        lines.note(f"without the weights, every file counts as due. {error}")
+        display.note(f"without the weights, every file counts as due. {error}")
     for plan in planned(found.jobs, setting):
         print(plan_line(plan))
         report.add(plan.outcome)
     return report.exit_code
 
 
-def _to_stdout(found: Discovery, options: RunOptions, weights: ResolvedWeights, lines: Lines) -> ExitCode:
+def _to_stdout(found: Discovery, options: RunOptions) -> ExitCode:
     """Caption the one file; its one output goes to stdout and nothing to the disk."""
-    captioner = _captioner(options, weights, lines)
-    try:
-        data = captioner.content(found.jobs[0], options.output.formats[0])
-    except WatError as error:
-        lines.note(f"wat: {error}")
-        return error.exit_code
+    if len(found.jobs) != 1 or found.refused:
+        raise UsageError(f"--output-dir - takes one file; there are {len(found.jobs) + len(found.refused)}")
+    with _display(options) as display, _terminable():
+        display.started(1)
+        data = _captioner(options, _weights(options), display).content(found.jobs[0], options.output.formats[0])
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
     return ExitCode.OK

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from wat_cli.batch import Outcome, Planned, Report, Status
 from wat_cli.batch import Progress as Silent
 from wat_cli.discovery import Job
-from wat_cli.errors import printable, shown
+from wat_cli.errors import ExitCode, printable, shown
 from wat_cli.media import AudioStream, MediaInfo, describe
 
-_COLOURS = {Status.WRITTEN: "green", Status.SKIPPED: "yellow", Status.FAILED: "red"}
+_COLOURS = {Status.WRITTEN: "", Status.PARTLY: "red", Status.SKIPPED: "yellow", Status.FAILED: "red"}
 
 
 def stderr_console() -> Console:
@@ -34,10 +34,10 @@ def clock(seconds: float) -> str:
 def line_of(outcome: Outcome) -> str:
     """One outcome in one line, without markup."""
     name = shown(outcome.source)
-    if outcome.status is Status.WRITTEN:
+    if outcome.status in (Status.WRITTEN, Status.PARTLY):
         names = ", ".join(printable(path.name) for path in outcome.outputs)
         speed = outcome.audio_seconds / outcome.wall_seconds if outcome.wall_seconds else 0.0
-        notes = "".join(f"; {note}" for note in outcome.notes)
+        notes = "".join(f"; {printable(note)}" for note in (outcome.reason, *outcome.notes) if note)
         return f"{name}: {names} ({clock(outcome.audio_seconds)} of audio, {speed:.1f}x real time){notes}"
     return f"{name}: {outcome.status}: {printable(outcome.reason)}"
 
@@ -59,6 +59,14 @@ class Lines(Silent):
     def __init__(self, console: Console, quiet: bool = False, verbose: bool = False) -> None:
         self.console, self.quiet, self.verbose = console, quiet, verbose
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+
     def _print(self, text: str, colour: str = "") -> None:
         self.console.print(f"[{colour}]{escape(text)}[/]" if colour else escape(text))
 
@@ -77,15 +85,17 @@ class Lines(Silent):
 
     def closed(self, outcome: Outcome) -> None:
         """Print how the file ended; a file that was up to date only with `verbose`."""
-        failed = outcome.status is Status.FAILED
+        failed = outcome.status in (Status.FAILED, Status.PARTLY)
         if failed or (not self.quiet and (self.verbose or not outcome.up_to_date)):
-            self._print(line_of(outcome), _COLOURS[outcome.status] if outcome.status is not Status.WRITTEN else "")
+            self._print(line_of(outcome), _COLOURS[outcome.status])
         if self.verbose and outcome.trace:
             self._print(outcome.trace)
 
-    def summary(self, report: Report) -> None:
+    def ended(self, report: Report, exit_code: ExitCode) -> None:
         """The last line."""
-        if not self.quiet:
+        if not report.outcomes:
+            self.note("no media files found")
+        elif not self.quiet:
             audio = (
                 f"; {clock(report.audio_seconds)} of audio in {clock(report.wall_seconds)}"
                 if report.audio_seconds
@@ -110,20 +120,28 @@ class Bar(Lines):
         )
         self._task: TaskID | None = None
         self._duration: float | None = None
+        self._in_work = False
 
-    @contextmanager
-    def live(self) -> Iterator[Bar]:
-        """Show the bar inside."""
-        with self._progress:
-            yield self
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        self._progress.stop()
 
     def started(self, jobs: int) -> None:
-        """Set the bar's length: one for each file."""
-        self._task = self._progress.add_task("", total=jobs, place="")
+        """Show the bar, one step for each file."""
+        if jobs:
+            self._progress.start()
+            self._task = self._progress.add_task("", total=jobs, place="")
+
+    def ended(self, report: Report, exit_code: ExitCode) -> None:
+        """Take the bar away before the last line."""
+        self._progress.stop()
+        super().ended(report, exit_code)
 
     def opened(self, job: Job) -> None:
         """Name the file in work."""
-        self._duration = None
+        self._duration, self._in_work = None, True
         self._update(description=escape(_short(job.source)), place="")
 
     def probed(self, info: MediaInfo, track: AudioStream) -> None:
@@ -139,8 +157,9 @@ class Bar(Lines):
     def closed(self, outcome: Outcome) -> None:
         """One file further."""
         super().closed(outcome)
-        if self._task is not None:
+        if self._task is not None and self._in_work:
             self._progress.advance(self._task)
+        self._in_work = False
 
     def _update(self, **fields: str) -> None:
         if self._task is not None:

@@ -1,0 +1,106 @@
+"""What a run did, for programs: JSON lines while it goes on, and one JSON document when it is over.
+
+``data/log.schema.json`` describes a line. Names that are no text are written as Python's surrogate escapes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, TextIO
+
+import wat_cli
+from wat_cli.batch import Outcome, Progress, Report, Status
+from wat_cli.discovery import Job
+from wat_cli.errors import ExitCode, OutputError, shown
+from wat_cli.outputs import replace_file
+
+VERSION = 1
+"""Version of a line's layout."""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a line, version `VERSION`."""
+    text = resources.files("wat_cli").joinpath("data/log.schema.json").read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def file_entry(outcome: Outcome) -> dict[str, Any]:
+    """One input's outcome as JSON values."""
+    return {
+        "source": str(outcome.source),
+        "status": outcome.status.value,
+        "reason": outcome.reason,
+        "up_to_date": outcome.up_to_date,
+        "outputs": [str(path) for path in outcome.outputs],
+        "notes": list(outcome.notes),
+        "audio_seconds": round(outcome.audio_seconds, 3),
+        "wall_seconds": round(outcome.wall_seconds, 3),
+    }
+
+
+def totals(report: Report, exit_code: ExitCode) -> dict[str, Any]:
+    """What a run came to, as JSON values."""
+    counts = report.counts
+    return {
+        "exit_code": int(exit_code),
+        "files": {status.value: counts[status] for status in Status},
+        "audio_seconds": round(report.audio_seconds, 3),
+        "wall_seconds": round(report.wall_seconds, 3),
+    }
+
+
+class Journal(Progress):
+    """Writes a line of JSON to `stream` for the run's start, each file's start and end, and the run's end."""
+
+    def __init__(self, stream: TextIO, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._stream, self._now = stream, now
+
+    def _write(self, event: str, **fields: Any) -> None:
+        time = self._now().isoformat(timespec="milliseconds")
+        # ASCII only: a name that is not UTF-8 cannot break the stream, and a line is a line
+        self._stream.write(json.dumps({"version": VERSION, "time": time, "event": event, **fields}) + "\n")
+        self._stream.flush()
+
+    def started(self, jobs: int) -> None:
+        """The run begins."""
+        self._write("run-start", wat=wat_cli.__version__, files=jobs)
+
+    def opened(self, job: Job) -> None:
+        """Work on a file begins."""
+        self._write("file-start", source=str(job.source))
+
+    def closed(self, outcome: Outcome) -> None:
+        """A file is done with."""
+        self._write("file-end", **file_entry(outcome))
+
+    def ended(self, report: Report, exit_code: ExitCode) -> None:
+        """The run is over."""
+        self._write("run-end", **totals(report, exit_code))
+
+
+class Summary(Progress):
+    """Writes one JSON document when the run is over: what it came to, and every file that is not as it should be."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._begun = path, datetime.now(UTC)
+
+    def ended(self, report: Report, exit_code: ExitCode) -> None:
+        """Write it, whole or not at all. Raises `OutputError`."""
+        document = {
+            "version": VERSION,
+            "wat": wat_cli.__version__,
+            "started": self._begun.isoformat(timespec="seconds"),
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            **totals(report, exit_code),
+            "failed": [file_entry(o) for o in report.outcomes if o.status is Status.FAILED],
+            "skipped": [file_entry(o) for o in report.outcomes if o.status is Status.SKIPPED and not o.up_to_date],
+        }
+        try:
+            replace_file(self._path, (json.dumps(document, indent=1) + "\n").encode())
+        except OSError as error:
+            raise OutputError(f"--summary {shown(self._path)}: cannot be written ({error.strerror})") from error
