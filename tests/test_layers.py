@@ -50,13 +50,28 @@ OWN = {
         "outputs",
         "captioning",
     },
+    "journal": {"errors", "discovery", "batch", "outputs"},
+    "review": {
+        "errors",
+        "languages",
+        "options",
+        "transcript",
+        "discovery",
+        "media",
+        "tagging",
+        "captions",
+        "sidecar",
+        "outputs",
+        "captioning",
+    },
     "doctor": {"errors", "options", "media", "checkpoints"},
+    "training": {"errors", "options", "transcript", "media", "checkpoints", "model", "engine", "tagging"},
 }
 """What each room may import from the package. ``cli``, at the top, may import everything; nothing imports ``cli``."""
 
 OUTSIDE = {
-    "torch": {"model", "engine", "doctor"},
-    "whisper": {"model", "engine"},
+    "torch": {"model", "engine", "doctor", "training"},
+    "whisper": {"model", "engine", "training"},
     "typer": {"cli"},
     "rich": {"cli"},
     "ffmpeg": {"media"},
@@ -64,7 +79,7 @@ OUTSIDE = {
     "subprocess": {"media", "doctor"},
     "requests": {"checkpoints"},
     "pysrt": {"captions"},
-    "filelock": {"checkpoints", "batch", "outputs", "locks"},
+    "filelock": {"checkpoints", "batch", "outputs", "locks", "training"},
 }
 """Which rooms alone may import these."""
 
