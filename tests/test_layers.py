@@ -38,7 +38,8 @@ OWN = {
         "sidecar",
         "outputs",
     },
-    "rendering": {"errors", "options", "transcript", "captioning", "sidecar", "outputs"},
+    "embed": {"errors", "languages", "media"},
+    "rendering": {"errors", "options", "transcript", "captioning", "sidecar", "outputs", "embed"},
     "batch": {
         "errors",
         "options",
@@ -54,6 +55,18 @@ OWN = {
     "review": {
         "errors",
         "languages",
+        "options",
+        "transcript",
+        "discovery",
+        "media",
+        "tagging",
+        "captions",
+        "sidecar",
+        "outputs",
+        "captioning",
+    },
+    "review": {
+        "errors",
         "options",
         "transcript",
         "discovery",

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 import wat_cli
-from wat_cli.cli import caption
+from wat_cli.cli import caption, review
 from wat_cli.cli.check import check
 from wat_cli.cli.doctor import doctor
+from wat_cli.cli.heads import heads
 from wat_cli.cli.models import models_app
 from wat_cli.cli.parameters import FamiliarCommand
 from wat_cli.cli.render import render
@@ -45,7 +46,9 @@ app.add_typer(models_app)
 app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG)(caption.caption)
 app.command("render", cls=FamiliarCommand)(render)
 app.command("check", cls=FamiliarCommand)(check)
+app.command("review", cls=FamiliarCommand, epilog=review.EPILOG)(review.review)
 app.command("doctor", cls=FamiliarCommand)(doctor)
+app.command("heads", cls=FamiliarCommand)(heads)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
