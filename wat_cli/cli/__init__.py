@@ -47,7 +47,6 @@ app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG)(caption.capti
 app.command("render", cls=FamiliarCommand)(render)
 app.command("check", cls=FamiliarCommand)(check)
 app.command("review", cls=FamiliarCommand, epilog=review.EPILOG)(review.review)
-app.command("review", cls=FamiliarCommand, epilog=review.EPILOG)(review.review)
 app.command("doctor", cls=FamiliarCommand)(doctor)
 app.command("heads", cls=FamiliarCommand)(heads)
 
