@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from wat_cli import captioning, outputs, sidecar
-from wat_cli.errors import ForeignOutput, OutputError, UsageError, shown
+from wat_cli.embed import caption_format, copy_name, embed
+from wat_cli.errors import ForeignOutput, MediaError, OutputError, UsageError, shown
 from wat_cli.options import CaptionOptions, RunOptions, TagOptions, TranscribeOptions
 from wat_cli.transcript import Transcript
 
@@ -82,19 +83,29 @@ def _value(value: Any, hint: Any) -> Any:
     return value if type(value) in kinds else ...
 
 
-def targets(path: Path, formats: Sequence[str]) -> dict[str, Path]:
-    """Path of each format's file beside the sidecar at `path`, under its name."""
-    return {name: path.with_suffix(f".{name}") for name in formats}
+def language(transcript: Transcript) -> str:
+    """Whisper's code of the captions' language: what was spoken, or English where it was translated."""
+    return "en" if transcript.settings.get("task") == "translate" else transcript.hearing.language
 
 
-def write(path: Path, rendered: Rendered, overwrite: bool = False) -> tuple[Path, ...]:
+def flags(transcript: Transcript) -> str:
+    """What players look for in a caption file's name: ``.en.sdh``, or ``.en`` for captions without sounds."""
+    code = language(transcript)
+    named = f".{code}" if code.isascii() and code.isalnum() else ""
+    return named + (".sdh" if any(event.shown for event in transcript.events) else "")
+
+
+def write(path: Path, rendered: Rendered, overwrite: bool = False, player_names: bool = False) -> tuple[Path, ...]:
     """Write rendered captions beside their sidecar, which learns that they are ``wat``'s; returns what was written.
+
+    `player_names` puts `flags` into the files' names: ``talk.en.sdh.srt``.
 
     Raises:
         ForeignOutput: a file stands there that ``wat`` did not write, or that was changed since.
         OutputError: the folder or a file cannot be written.
     """
-    places = targets(path, tuple(rendered.contents))
+    flagged = flags(rendered.transcript) if player_names else ""
+    places = {name: path.with_suffix(f"{flagged}.{name}") for name in rendered.contents}
     with outputs.locked(path):
         if not overwrite:
             for place in places.values():
@@ -106,6 +117,44 @@ def write(path: Path, rendered: Rendered, overwrite: bool = False) -> tuple[Path
         record = sidecar.with_outputs(path.read_bytes(), digests)
         outputs.commit(path, record, {places[name]: data for name, data in rendered.contents.items()})
     return tuple(place for name, place in places.items() if rendered.contents[name] is not None)
+
+
+def write_copy(path: Path, overwrite: bool = False, **given: Mapping[str, Any]) -> Path:
+    """Write a copy of the film with its captions as a soft subtitle track, beside the sidecar at `path`.
+
+    `given` are `captions` and `sounds` as `render` takes them.
+
+    Raises:
+        MediaError: the film is gone, was changed since it was captioned, or takes no captions.
+        ForeignOutput: a file stands there that ``wat`` did not write, or that was changed since.
+        OutputError: there is nothing to caption, or the copy cannot be written.
+    """
+    rendered = render(path, ["srt", "vtt"], given.get("captions", {}), given.get("sounds", {}))
+    source = rendered.transcript.source
+    if rendered.contents["srt"] is None:
+        raise OutputError(f"{shown(path)}: there is nothing to caption, so no copy is made")
+    film = path.parent / source.path
+    content = rendered.contents[caption_format(film)]
+    assert content is not None, "captions are there in every format or in none"
+    if not film.is_file() or film.stat().st_size != source.size:
+        raise MediaError(f"{shown(film)}: the film is gone, or not the one that was captioned")
+    target = path.with_name(copy_name(path.with_suffix(film.suffix)))
+    with outputs.locked(path):
+        if not overwrite:
+            _check_own(target, rendered.transcript.outputs)
+        part = outputs.part_path(target)
+        part.unlink(missing_ok=True)
+        embed(film, content, part, language(rendered.transcript))
+        try:
+            # listed before it has its name: a run that is cut off here leaves nothing that looks like a person's
+            record = sidecar.with_outputs(path.read_bytes(), {target.name: sidecar.sha256_of_file(part)})
+            outputs.commit(path, record, {})
+            part.replace(target)
+        except OSError as error:
+            raise OutputError(f"{shown(target)}: cannot be written ({error.strerror or error})") from error
+        finally:
+            part.unlink(missing_ok=True)
+    return target
 
 
 def _check_own(place: Path, known: Mapping[str, str | None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,23 @@ _LEADING = [
             bool, typer.Option("--overwrite", help="Replace files that wat did not write or that were changed since.")
         ],
     ),
+    inspect.Parameter(
+        "player_names",
+        _KIND,
+        default=False,
+        annotation=Annotated[
+            bool, typer.Option("--player-names", help="Name files as players look for them: talk.en.sdh.srt.")
+        ],
+    ),
+    inspect.Parameter(
+        "embed",
+        _KIND,
+        default=False,
+        annotation=Annotated[
+            bool,
+            typer.Option("--embed", help="Also copy the film with the captions as a track in it: talk.captioned.mp4."),
+        ],
+    ),
 ]
 
 
@@ -56,6 +74,8 @@ def render(
     output_format: str = "srt,vtt",
     output_dir: str | None = None,
     overwrite: bool = False,
+    player_names: bool = False,
+    embed: bool = False,
     **values: Any,
 ) -> None:
     """Make captions again from what wat heard: SIDECAR... are its JSON files, edited or not.
@@ -74,7 +94,8 @@ def render(
     given = {name: value for name, value in values.items() if _is_given(ctx, name)}
     captions = {name: value for name, value in given.items() if name in CaptionOptions.__dataclass_fields__}
     sounds = {name: value for name, value in given.items() if name in TagOptions.__dataclass_fields__}
-    raise typer.Exit(int(_run(sidecars, names, captions, sounds, output_dir == "-", overwrite)))
+    work = _Work(names, captions, sounds, overwrite, player_names, embed)
+    raise typer.Exit(int(work.to_stdout(sidecars[0]) if output_dir == "-" else work.on_all(sidecars)))
 
 
 render.__signature__ = signature([CaptionOptions, TagOptions], _LEADING, skip=LEFT_OUT)  # type: ignore[attr-defined]
@@ -95,33 +116,46 @@ def _is_given(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
 
 
-def _run(
-    sidecars: list[Path],
-    names: list[str],
-    captions: dict[str, Any],
-    sounds: dict[str, Any],
-    stdout: bool,
-    overwrite: bool,
-) -> ExitCode:
-    from wat_cli import rendering
+@dataclass(frozen=True)
+class _Work:
+    """What is to be done with each sidecar."""
 
-    code = ExitCode.OK
-    for path in sidecars:
-        try:
-            rendered = rendering.render(path, names, captions, sounds)
-            if stdout:
-                sys.stdout.buffer.write(rendered.contents[names[0]] or b"")
-                sys.stdout.buffer.flush()
-                continue
-            written = rendering.write(path, rendered, overwrite)
-        except UsageError:
-            raise
-        except WatError as error:
-            typer.echo(f"wat: {error}", err=True)
-            code = ExitCode.SOME_FAILED
-            continue
-        notes = "".join(f"; {printable(note)}" for note in rendered.transcript.notes)
-        typer.echo(
-            f"{shown(path)}: {', '.join(printable(place.name) for place in written) or 'nothing'}{notes}", err=True
-        )
-    return code
+    formats: list[str]
+    captions: dict[str, Any]
+    sounds: dict[str, Any]
+    overwrite: bool
+    player_names: bool
+    embed: bool
+
+    def to_stdout(self, path: Path) -> ExitCode:
+        """The one format on standard output."""
+        from wat_cli import rendering
+
+        rendered = rendering.render(path, self.formats, self.captions, self.sounds)
+        sys.stdout.buffer.write(rendered.contents[self.formats[0]] or b"")
+        sys.stdout.buffer.flush()
+        return ExitCode.OK
+
+    def on_all(self, paths: list[Path]) -> ExitCode:
+        """Files beside every sidecar; one that fails does not stop the others."""
+        code = ExitCode.OK
+        for path in paths:
+            try:
+                typer.echo(f"{shown(path)}: {self._on(path)}", err=True)
+            except UsageError:
+                raise
+            except WatError as error:
+                typer.echo(f"wat: {error}", err=True)
+                code = ExitCode.SOME_FAILED
+        return code
+
+    def _on(self, path: Path) -> str:
+        """Render one sidecar; what was written, and what its reader should know."""
+        from wat_cli import rendering
+
+        rendered = rendering.render(path, self.formats, self.captions, self.sounds)
+        written = list(rendering.write(path, rendered, self.overwrite, self.player_names))
+        if self.embed:
+            written.append(rendering.write_copy(path, self.overwrite, captions=self.captions, sounds=self.sounds))
+        names = ", ".join(printable(place.name) for place in written) or "nothing"
+        return "; ".join([names, *map(printable, rendered.transcript.notes)])
