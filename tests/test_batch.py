@@ -177,6 +177,34 @@ def test_a_missing_output_is_written_again(talk: Path) -> None:
     assert talk.with_suffix(".srt").exists()
 
 
+def test_a_format_more_is_made_without_hearing_again(tmp_path: Path) -> None:
+    once, twice = (write_wav(tmp_path / name / "show.wav", 70.0, level=0.8) for name in ("once", "twice"))
+    scored = TagOptions(save_scores=True)
+    caption(once, formats("all", tags=scored))
+    caption(twice, formats("srt", tags=scored))
+    scores = twice.with_suffix(".npz").read_bytes()
+    outcome, heard = again(twice, formats("all", tags=scored))
+    assert (outcome.status, heard) == (Status.WRITTEN, 0)
+    assert twice.with_suffix(".npz").read_bytes() == scores
+    for suffix in (".srt", ".vtt", ".txt", ".tsv"):
+        assert twice.with_suffix(suffix).read_bytes() == once.with_suffix(suffix).read_bytes()
+    one, two = (json.loads(path.with_suffix(".json").read_text()) for path in (once, twice))
+    differing = {key for key in one if one[key] != two[key]}
+    assert differing <= {"source", "timings", "outputs", "checksum"}  # the source's time; the .npz holds the time
+    assert again(twice, formats("all", tags=scored))[0].up_to_date
+
+
+def test_captions_made_by_render_stay_wats(talk: Path) -> None:
+    caption(talk)
+    data = b"1\n00:00:00,000 --> 00:00:01,000\nHi\n"
+    extra = talk.with_name("talk.en.srt")
+    sidecar_path = talk.with_suffix(".json")
+    record = sidecar.with_outputs(sidecar_path.read_bytes(), {extra.name: sidecar.sha256(data)})
+    outputs.commit(sidecar_path, record, {extra: data})
+    caption(talk, RunOptions(output=OutputOptions(overwrite=True)))
+    assert "talk.en.srt" in json.loads(sidecar_path.read_text())["outputs"]
+
+
 def test_a_format_more_leaves_all_formats_saying_the_same(talk: Path) -> None:
     caption(talk, formats("vtt"))
     caption(talk, formats("srt", transcribe=TranscribeOptions(temperature=0.5)))

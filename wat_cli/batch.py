@@ -229,6 +229,10 @@ class Captioner:
             with outputs.locked(job.outputs.sidecar):
                 outputs.recover(job.outputs.sidecar, job.outputs.all())
                 verdict = captioning.judge(job, self.setting)  # another run may have done it until now
+                if verdict.due and verdict.heard:
+                    again = captioning.write_again(job, self.setting.options)
+                    elapsed = time.perf_counter() - started
+                    return Outcome(job.source, Status.WRITTEN, outputs=again.paths, wall_seconds=elapsed)
                 if verdict.due:
                     return self._hear(job, started)
         return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=verdict.up_to_date)

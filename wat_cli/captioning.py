@@ -25,7 +25,7 @@ from wat_cli.captions.formats import origin_note
 from wat_cli.discovery import Job
 from wat_cli.errors import ForeignOutput, MediaError, shown
 from wat_cli.media import AudioStream, MediaInfo, PcmSpool, choose_track, decode_pcm, probe
-from wat_cli.options import FORMATS, RunOptions, TranscribeOptions
+from wat_cli.options import RunOptions, TranscribeOptions
 from wat_cli.tagging import policy
 from wat_cli.tagging.events import events_from_tags
 from wat_cli.tagging.labels import load_labels
@@ -62,6 +62,8 @@ class Verdict:
     due: bool
     reason: str
     """Why not; or why again."""
+    heard: bool = False
+    """Due for formats alone: what was heard stands in the sidecar, and no model is needed."""
     up_to_date: bool = False
     """Not due because an earlier run did it all: nothing that anybody has to know."""
 
@@ -102,9 +104,9 @@ def judge(job: Job, setting: Setting) -> Verdict:
         return Verdict(True, "the input has changed")
     if before.fingerprint != setting.fingerprint:
         return Verdict(True, "other settings")
-    missing = [path.name for path in wanted.values() if path.name not in standing.settled]
+    missing = {name: path.name for name, path in wanted.items() if path.name not in standing.settled}
     if missing:
-        return Verdict(True, f"{', '.join(missing)} missing")
+        return Verdict(True, f"{', '.join(missing.values())} missing", heard="npz" not in missing)
     return Verdict(False, "up to date", up_to_date=True)
 
 
@@ -286,7 +288,15 @@ class Written:
     """What a reader should know, as the sidecar says it."""
 
 
-def write(job: Job, transcript: Transcript, watch: Stopwatch, options: RunOptions) -> Written:
+def write_again(job: Job, options: RunOptions) -> Written:
+    """Write the outputs that are asked for from what an earlier run heard: more formats, without a model."""
+    transcript = sidecar.read(job.outputs.sidecar).transcript
+    return write(job, transcript, Stopwatch(dict(transcript.timings)), options, from_sidecar=True)
+
+
+def write(
+    job: Job, transcript: Transcript, watch: Stopwatch, options: RunOptions, from_sidecar: bool = False
+) -> Written:
     """Write the outputs that are asked for, and the sidecar.
 
     Outputs that an earlier run wrote in other formats are written anew, so that all say the same; one that a person
@@ -294,15 +304,20 @@ def write(job: Job, transcript: Transcript, watch: Stopwatch, options: RunOption
     """
     wanted = targets(job, options)
     before = outputs.own_outputs(job.outputs.sidecar)
+    renewed = {path.name: name for name, path in job.outputs.captions.items()}
+    if from_sidecar:
+        wanted.pop("npz", None)  # its scores are exact, those of the sidecar rounded
+    else:
+        renewed[job.outputs.scores.name] = "npz"
     carried: dict[str, str | None] = {}
-    for name in (*(name for name in FORMATS if name != "json"), "npz"):
-        path = output_path(job, name)
-        digest = before.get(path.name)
-        if name not in wanted and digest is not None and path.exists():
-            if outputs.holds(path, digest):
-                wanted[name] = path
-            else:
-                carried[path.name] = digest
+    for name, digest in before.items():
+        path = job.outputs.folder / name
+        if digest is None or path in wanted.values() or not path.is_file():
+            continue
+        if name in renewed and outputs.holds(path, digest):
+            wanted[renewed[name]] = path
+        else:  # changed by a person, or made of this sidecar by `wat render`
+            carried[name] = digest
     with watch("captions"):
         transcript, contents = render(transcript, wanted, options)
     digests = {wanted[name].name: None if data is None else sidecar.sha256(data) for name, data in contents.items()}

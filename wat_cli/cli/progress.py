@@ -37,8 +37,9 @@ def line_of(outcome: Outcome) -> str:
     if outcome.status in (Status.WRITTEN, Status.PARTLY):
         names = ", ".join(printable(path.name) for path in outcome.outputs)
         speed = outcome.audio_seconds / outcome.wall_seconds if outcome.wall_seconds else 0.0
+        heard = f"{clock(outcome.audio_seconds)} of audio, {speed:.1f}x real time" if speed else "from its sidecar"
         notes = "".join(f"; {printable(note)}" for note in (outcome.reason, *outcome.notes) if note)
-        return f"{name}: {names} ({clock(outcome.audio_seconds)} of audio, {speed:.1f}x real time){notes}"
+        return f"{name}: {names} ({heard}){notes}"
     return f"{name}: {outcome.status}: {printable(outcome.reason)}"
 
 
