@@ -18,6 +18,7 @@ from wat_cli.captions.rules import Cue, CueLine
 from wat_cli.captions.srt import srt_text
 from wat_cli.captions.vtt import vtt_text
 from wat_cli.cli import app
+from wat_cli.discovery import discover
 from wat_cli.embed import copy_name, embed
 from wat_cli.errors import MediaError
 from wat_cli.transcript import Source
@@ -147,6 +148,21 @@ def test_embed_by_command_and_again(talk: Path) -> None:
     assert record.unchanged
     assert record.transcript.outputs["talk.captioned.mp4"] == sidecar.sha256_of_file(talk / "talk.captioned.mp4")
     assert sorted(path.name for path in talk.iterdir()) == ["talk.captioned.mp4", "talk.json", "talk.mp4", "talk.srt"]
+
+
+@pytest.mark.parametrize("stem", ["talk", "fête 日本"])
+def test_own_copies_are_no_inputs(talk: Path, stem: str) -> None:
+    def found() -> list[str]:
+        return [job.source.name for job in discover([talk], lambda path: False, folds_case=lambda folder: False).jobs]
+
+    shutil.copy(talk / "talk.mp4", talk / "a.captioned.mp4")
+    (talk / "talk.json").rename(talk / f"{stem}.json")
+    assert found() == ["a.captioned.mp4", "talk.mp4"]
+    wat(f"{stem}.json", "--embed")
+    copy = talk / f"{stem}.captioned.mp4"
+    assert copy.exists() and found() == ["a.captioned.mp4", "talk.mp4"]
+    named = discover([copy], lambda path: False, folds_case=lambda folder: False)
+    assert not named.jobs and [(item.reason, item.failed) for item in named.refused] == [("written by wat", False)]
 
 
 def test_a_persons_copy_is_never_replaced(talk: Path) -> None:

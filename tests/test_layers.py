@@ -38,7 +38,7 @@ OWN = {
         "sidecar",
         "outputs",
     },
-    "embed": {"errors", "languages", "media"},
+    "embed": {"errors", "languages", "media", "options"},
     "rendering": {"errors", "options", "transcript", "captioning", "sidecar", "outputs", "embed"},
     "batch": {
         "errors",

@@ -6,6 +6,7 @@ asked of a function that is handed in, so this room runs no programs.
 
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wat_cli.errors import UsageError, shown
-from wat_cli.options import FORMATS
+from wat_cli.options import COPY_MARK, FORMATS
 
 _SUFFIXES = """
 3g2 3gp aac ac3 aif aifc aiff amr ape asf au avi caf divx dsf eac3 f4v flac flv m2ts m4a m4b m4v mka mkv mov mp2 mp3 mp4
@@ -182,6 +183,8 @@ class _Walk:
             # videos/* names captions too; as inputs they would clash with the film that they belong to
             own = _is_own_output(path)
             yield Refused(path, "written by wat" if own else "captions or data, not media", failed=not own)
+        elif _is_own_copy(path):
+            yield Refused(path, "written by wat", failed=False)
         else:
             try:
                 new = self._is_new(_identity(path.parent), path.name)
@@ -229,6 +232,8 @@ class _Walk:
             except OSError as error:
                 if named_as_media:
                     yield Refused(path, _words(error), failed=True)
+                continue
+            if _is_own_copy(path):
                 continue
             if (named_as_media or (_may_be_media(path) and self._is_media(path))) and self._is_new(
                 identity, entry.name
@@ -279,6 +284,19 @@ def _is_own_output(path: Path) -> bool:
     except OSError:
         return False
     return head.startswith(b"{") and b'"schema"' in head and b'"encoder_passes"' in head
+
+
+def _is_own_copy(path: Path) -> bool:
+    """Whether a film is a captioned copy that ``wat`` made of another: that one's sidecar lists it."""
+    if not path.stem.endswith(COPY_MARK):
+        return False
+    try:
+        sidecar = path.with_name(path.stem.removesuffix(COPY_MARK) + ".json").read_bytes()
+    except (OSError, ValueError):
+        return False
+    plain = json.dumps(path.name, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    lists_it = plain in sidecar or json.dumps(path.name).encode() in sidecar
+    return lists_it and sidecar.startswith(b"{") and b'"encoder_passes"' in sidecar
 
 
 # --- clashes ----------------------------------------------------------------------------------------------------------

@@ -16,9 +16,7 @@ from wat_cli.errors import MediaError, shown
 from wat_cli.languages import LANGUAGES
 from wat_cli.media import MediaInfo, find_ffmpeg, probe
 from wat_cli.media.process import INPUT_LIMITS, exit_code, media_size, patience, read, reason, running, url
-
-MARK = ".captioned"
-"""Stands before the suffix of a copy's name."""
+from wat_cli.options import COPY_MARK
 
 _MUXERS = {
     ".mp4": ("mp4", "mov_text"),
@@ -38,7 +36,7 @@ SHORT_SECONDS, SHORT_SHARE = 1.0, 0.01
 def copy_name(video: Path) -> str:
     """Name of the captioned copy: ``talk.captioned.mp4`` of ``talk.mp4``, ``old.captioned.mkv`` of ``old.avi``."""
     suffix = video.suffix if video.suffix.lower() in _MUXERS else ".mkv"
-    return f"{video.stem}{MARK}{suffix}"
+    return f"{video.stem}{COPY_MARK}{suffix}"
 
 
 def caption_format(video: Path) -> str:

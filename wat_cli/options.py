@@ -158,6 +158,9 @@ class ModelOptions:
 FORMATS = ("srt", "vtt", "txt", "tsv", "json")
 """What ``--output-format`` can name, besides ``all``."""
 
+COPY_MARK = ".captioned"
+"""Stands before the suffix of a film's captioned copy: ``talk.captioned.mp4``."""
+
 STDOUT = Path("-")
 """``--output-dir -``: the one output goes to standard output."""
 
