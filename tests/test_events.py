@@ -163,6 +163,22 @@ def test_one_caption_the_specific_one_where_it_is_right(labels: tuple[str, ...],
     assert captions(track_of([(label, 8.0, 13.0) for label in labels], 30.0)) == [caption]
 
 
+@pytest.mark.parametrize("level", ["default", "more", "all"])
+def test_each_class_heard_with_all_above_it_is_one_caption(level: str) -> None:
+    """As a head trained on AudioSet's labels answers: a sound's parents are true as well."""
+    policy = resolve(TagOptions(sounds=level))
+    rolled_up = {"Choir": "Music", "A capella": "Music", "Chant": "Music", "Mantra": "Music"}
+    rolled_up |= {"Buzz": "Insects buzzing", "Burst, pop": "Explosion"}
+    for index in sorted(policy.enabled):
+        sound, todo, above = policy.classes[index], [index], set()
+        while todo:
+            above.add(todo[-1])
+            todo += [parent for parent in policy.classes[todo.pop()].parents if parent not in above]
+        track = track_of([], 24.0)
+        track.when[20:32, list(above)] = track.what[10:50, list(above)] = 0.92
+        assert captions(track, TagOptions(sounds=level), policy=policy) == [rolled_up.get(sound.name, sound.caption)]
+
+
 def test_a_specific_sound_that_is_less_likely_gives_way_to_the_general_one() -> None:
     track = track_of([("Crying, sobbing", 5.0, 12.0)], 20.0)
     for scores in (track.when, track.what):

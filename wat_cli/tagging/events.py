@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wat_cli.options import TagOptions
-from wat_cli.tagging.evidence import CLEARLY, NEAR, Evidence, probability
+from wat_cli.tagging.evidence import NEAR, Evidence, clearly, probability
 from wat_cli.tagging.policy import Policy, logit, resolve
 from wat_cli.tagging.scores import FLOOR, LOWEST, Curve, highest, opened, runs, shaped
 from wat_cli.tagging.text import named_group
@@ -127,7 +127,7 @@ def _unclear(evidences: Evidence, members: Sequence[int]) -> NDArray[np.bool_]:
             continue
         above = [i for i in group if classes[i].caption == sound.general]
         general = probability(evidences.logits(above)).max(axis=1, initial=0.0)
-        unclear[:, k] = probability(evidences.logits([index]))[:, 0] < general - CLEARLY
+        unclear[:, k] = probability(evidences.logits([index]))[:, 0] < clearly(general)
     return unclear
 
 
@@ -220,7 +220,9 @@ class _Clock:
 
 def _label(policy: Policy, members: Sequence[int], logits: Curve) -> int:
     """The class to name an event after: the general caption's, or that of a specific one that is clearly right."""
-    scores = dict(zip(members, probability(logits).mean(axis=0).tolist(), strict=True))
+    means = probability(logits).mean(axis=0)
+    scores = dict(zip(members, means.tolist(), strict=True))
+    least = dict(zip(members, clearly(means).tolist(), strict=True))
     best: dict[str, int] = {}
     for index in sorted(members, key=lambda i: -scores[i]):
         best.setdefault(policy.classes[index].caption, index)
@@ -229,8 +231,8 @@ def _label(policy: Policy, members: Sequence[int], logits: Curve) -> int:
     current = max(tops, key=lambda index: scores[index])
     while below := [i for c, i in best.items() if general[c] == policy.classes[current].caption]:
         below.sort(key=lambda index: -scores[index])
-        ahead = len(below) == 1 or scores[below[0]] >= scores[below[1]] + CLEARLY
-        if not ahead or scores[below[0]] < scores[current] - CLEARLY:
+        ahead = len(below) == 1 or scores[below[1]] < least[below[0]]
+        if not ahead or scores[below[0]] < least[current]:
             break
         current = below[0]
     return current

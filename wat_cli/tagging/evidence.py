@@ -15,8 +15,9 @@ from wat_cli.transcript import Segment, TagTrack
 
 NEAR = 5
 """Steps (2 s) within which a rival counts as sounding at the same time."""
-CLEARLY = 0.1
-"""A specific sound is clearly right if it is at most this much less probable than the general one."""
+CLEARLY = 0.1, 0.75
+"""A specific sound is clearly right if it is at most this much less probable than the general one, and
+no less than this share of it."""
 SAID = 2.0
 """Logits that a sound gains where the speech recogniser wrote its name: ``[Music]``."""
 
@@ -65,17 +66,13 @@ class Evidence:
         """Steps in which a more specific class of another group is what this class hears."""
         policy, own = self.policy, self.policy.classes[index]
         mask = np.zeros(self.tags.steps, bool)
-        p, margin = probability(self.logits([index]))[:, 0], self.margins([index])[:, 0]
+        p = probability(self.logits([index]))[:, 0]
         aliens = policy.rule(own.group).aliens
         for other in self._descendants[index]:
             there = policy.classes[other]
-            if there.group in aliens:
-                mask |= self._near(probability(self.logits([other]))[:, 0]) >= p - CLEARLY
-            elif other in policy.enabled and own.group != "music":
-                if there.tier <= own.tier:
-                    mask |= self._near(probability(self.logits([other]))[:, 0]) >= p - CLEARLY
-                else:
-                    mask |= self._near(self.margins([other])[:, 0]) >= margin
+            known = there.group in aliens or (other in policy.enabled and self._outranks(there.group, own.group))
+            if known:
+                mask |= self._near(probability(self.logits([other]))[:, 0]) >= clearly(p)
         if aliens and mask.any():
             # A real piece of music has its instruments and genres; a bell alone only the general classes above it.
             below = self._descendants[index]
@@ -87,18 +84,21 @@ class Evidence:
         """What general classes of other groups lend to `members` where these are as likely; [steps, members]."""
         policy = self.policy
         margins = self.margins(members)
+        group = policy.classes[members[0]].group if members else ""
         for general in policy.enabled:
             below = [k for k, index in enumerate(members) if index in self._descendants[general]]
-            top = policy.classes[general]
-            if not below or top.group == policy.classes[members[0]].group or top.group == "music":
+            if not below or not self._outranks(group, policy.classes[general].group):
                 continue
             p, margin = probability(self.logits([general])), self.margins([general])
             for k in below:
-                if policy.classes[members[k]].tier <= top.tier:
-                    clear = probability(self.logits([members[k]])) >= np.maximum(p - CLEARLY, FLOOR)
-                    own = margins[:, k : k + 1]
-                    own[:] = np.where(clear, np.maximum(own, margin), own)
+                clear = probability(self.logits([members[k]])) >= np.maximum(clearly(p), FLOOR)
+                own = margins[:, k : k + 1]
+                own[:] = np.where(clear, np.maximum(own, margin), own)
         return margins
+
+    def _outranks(self, specific: str, general: str) -> bool:
+        """Whether a class of group `specific` stands for one above it in `general`, as the cross-rules allow."""
+        return specific != general and general not in self.policy.rule(specific).rivals
 
     def _above_alien(self, index: int, aliens: Sequence[str]) -> bool:
         return any(self.policy.classes[below].group in aliens for below in self._descendants[index])
@@ -123,5 +123,13 @@ def _descendants(policy: Policy) -> dict[int, frozenset[int]]:
     return {index: frozenset(members - {index}) for index, members in below.items()}
 
 
+def clearly(general: Curve) -> Curve:
+    """The probability from which a specific sound is clearly right, where the general one's is `general`."""
+    less, share = CLEARLY
+    least: Curve = np.maximum(general - less, general * share)
+    return least
+
+
 def probability(logits: Curve) -> Curve:
+    """Of logits; 0 where they are the lowest."""
     return np.where(logits > LOWEST, 1 / (1 + np.exp(-logits)), 0).astype(np.float32)
