@@ -93,7 +93,7 @@ def _group(evidences: Evidence, name: str) -> _Group:
     policy = evidences.policy
     rule, steps = policy.rule(name), evidences.tags.steps
     sustained = rule.kind == "sustained"
-    members = [index for index in policy.members(name) if index in policy.enabled]
+    members = evidences.members(name)
     logits = evidences.logits(members)
     margins = evidences.inherited(members)
     margins[_unclear(evidences, members)] = LOWEST
@@ -133,7 +133,6 @@ def _unclear(evidences: Evidence, members: Sequence[int]) -> NDArray[np.bool_]:
 
 def _group_events(evidences: Evidence, name: str, threshold: float, duration: float) -> list[SoundEvent]:
     policy, tags = evidences.policy, evidences.tags
-    everyone = list(policy.members(name))
     starts_at = logit(max(threshold, FLOOR))
     if evidences.best(name, only_enabled=False).max(initial=LOWEST) < starts_at:
         return []
@@ -147,6 +146,7 @@ def _group_events(evidences: Evidence, name: str, threshold: float, duration: fl
         label = _label(policy, group.members, group.logits[start:stop])
         events.append(clock.event(policy, label, start, stop, group.logits[start:stop], reason))
     # What the rest of the group heard, where it may not be captioned.
+    everyone = evidences.members(name, only_enabled=False)
     if len(group.members) < len(everyone):
         curve = shaped(evidences.best(name, only_enabled=False), rule.kind == "sustained")
         logits = evidences.logits(everyone)

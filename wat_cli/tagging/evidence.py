@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wat_cli.tagging.policy import Policy
-from wat_cli.tagging.scores import FLOOR, LOWEST, Curve, evidence, highest
+from wat_cli.tagging.scores import FLOOR, LOWEST, Curve, audible, evidence, highest
 from wat_cli.tagging.text import named_group, split_sound_text
 from wat_cli.tagging.voice import confident_speech, step_slice
 from wat_cli.transcript import Segment, TagTrack
@@ -32,9 +32,10 @@ class Evidence:
         self.written = split_sound_text(segments)[1]
         """Sounds that the speech recogniser named."""
         self.threshold = tags.tuning.threshold
-        captioned = [c.index for c in policy.classes if c.caption]
-        self._column = {index: column for column, index in enumerate(captioned)}
-        self._logits = evidence(tags, captioned)
+        heard = audible(tags)
+        self._heard = [c.index for c in policy.classes if c.caption and heard[c.index]]
+        self._column = {index: column for column, index in enumerate(self._heard)}
+        self._logits = evidence(tags, self._heard)
         self._descendants = _descendants(policy)
         self._said: dict[str, NDArray[np.bool_]] = {}
         for text in self.written:
@@ -43,8 +44,23 @@ class Evidence:
                 said[step_slice(text.start - 1.0, text.end + 1.0, tags.steps, tags.hop)] = True
 
     def logits(self, classes: Sequence[int]) -> Curve:
-        """[steps, classes]"""
-        return self._logits[:, [self._column[index] for index in classes]]
+        """[steps, classes]; the lowest for a class that is never heard."""
+        logits = np.full((self.tags.steps, len(classes)), LOWEST, np.float32)
+        for k, index in enumerate(classes):
+            if index in self._column:
+                logits[:, k] = self._logits[:, self._column[index]]
+        return logits
+
+    def members(self, group: str, only_enabled: bool = True) -> list[int]:
+        """Classes of `group` that are heard somewhere, and one at least for each of its captions."""
+        members, captions = [], set[str]()
+        allowed = [i for i in self.policy.members(group) if not only_enabled or i in self.policy.enabled]
+        for index in sorted(allowed, key=lambda index: index not in self._column):
+            caption = self.policy.classes[index].caption
+            if index in self._column or caption not in captions:
+                members.append(index)
+                captions.add(caption)
+        return sorted(members)
 
     def margins(self, classes: Sequence[int]) -> Curve:
         """Logits less each class's distance to the first tier, more where its sound was written; [steps, classes]."""
@@ -58,8 +74,7 @@ class Evidence:
 
     def best(self, group: str, only_enabled: bool = True) -> Curve:
         """The group's greatest margin in each step."""
-        members = [i for i in self.policy.members(group) if not only_enabled or i in self.policy.enabled]
-        best: Curve = self.margins(members).max(axis=1, initial=LOWEST)
+        best: Curve = self.margins(self.members(group, only_enabled)).max(axis=1, initial=LOWEST)
         return best
 
     def explained(self, index: int) -> NDArray[np.bool_]:

@@ -38,16 +38,26 @@ def quantized(scores: Curve) -> Curve:
     return rounded.astype(np.float32)
 
 
+def audible(track: TagTrack) -> NDArray[np.bool_]:
+    """Which classes ever score above the floor over two seconds."""
+    heard = np.zeros(track.classes, bool)
+    for first in range(0, track.steps, 4096):
+        heard |= (quantized(track.when[first : first + 4096]) > 0).any(axis=0)
+    return heard
+
+
 def evidence(track: TagTrack, classes: list[int]) -> Curve:
     """Logits [steps, len(classes)] that each class sounds in each step.
 
     The short decision says when; the long one holds it back where the scene as a whole says no. Unknown steps take the
     line between their neighbours where they are few, and otherwise the lowest value.
     """
-    when, what = (_logits(quantized(scores[:, classes])) for scores in (track.when, track.what))
-    # A sound never heard in two seconds does not become one because the scene allows it.
-    held = np.where(when > LOWEST, np.minimum(when, np.maximum(what + SCENE_SLACK, LOWEST)), when)
-    return _filled(held)
+    curves = np.empty((track.steps, len(classes)), np.float32)
+    for column, index in enumerate(classes):
+        when, what = (_logits(quantized(scores[:, index])) for scores in (track.when, track.what))
+        # A sound never heard in two seconds does not become one because the scene allows it.
+        curves[:, column] = np.where(when > LOWEST, np.minimum(when, np.maximum(what + SCENE_SLACK, LOWEST)), when)
+    return _filled(curves)
 
 
 def _logits(scores: Curve) -> Curve:
