@@ -300,6 +300,7 @@ def test_a_dry_run_fetches_nothing(wat: Wat, films: Path, monkeypatch: pytest.Mo
         ("caption", ".", "-f", "doc"),
         ("caption", ".", "--highlight_words", "True"),
         ("caption", ".", "--model", "no-such-model"),
+        ("caption", ".", "-o", "talk.wav"),
         ("caption", "talk.wav", "--audio-track", "not a language!"),
         ("nonsense",),
     ],

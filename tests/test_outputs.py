@@ -178,6 +178,16 @@ def test_recovering_removes_nobodys_captions(place: Path, monkeypatch: pytest.Mo
     assert place.with_suffix(".srt").read_text() == "a person's, made in the meantime"
 
 
+@pytest.mark.parametrize("name", ["talk.srt", "talk.json"])
+def test_recovering_replaces_nobodys_file(place: Path, name: str) -> None:
+    outputs.part_path(place.with_suffix(".srt")).write_bytes(b"wat's")
+    outputs.part_path(place).write_bytes(record(("talk.srt", b"wat's")))
+    place.with_name(name).write_text("a person's, made in the meantime")
+    assert not outputs.recover(place)
+    assert visible(place) == [name]
+    assert place.with_name(name).read_text() == "a person's, made in the meantime"
+
+
 def test_a_sidecar_that_names_other_folders_reaches_nothing_there(place: Path) -> None:
     outside = place.parent.parent / "outside.srt"
     outside.write_text("theirs")

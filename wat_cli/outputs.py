@@ -149,19 +149,29 @@ def recover(sidecar: Path, others: Iterable[Path] = ()) -> bool:
 
 def _finish(sidecar: Path, pending: sidecars.Record) -> bool:
     digests = {sidecar.with_name(Path(name).name): digest for name, digest in pending.transcript.outputs.items()}
-    whole = all(
-        digest is None or holds(path, digest) or holds(part_path(path), digest) for path, digest in digests.items()
-    )
-    if whole:
-        before = _own_record(sidecar) if os.path.lexists(sidecar) else None
-        for path, digest in digests.items():
-            if digest is None:
-                _remove_own(path, before)
-            elif not holds(path, digest):
-                part_path(path).replace(path)
-        part_path(sidecar).replace(sidecar)
-        _flush_folder(sidecar.parent)
-    return whole
+    try:
+        before = _own_record(sidecar)
+    except ForeignOutput:  # a person's, put there since; the run that was cut off may have been told to overwrite
+        return False
+    if not all(_may_become(path, digest, before) for path, digest in digests.items()):
+        return False
+    for path, digest in digests.items():
+        if digest is None:
+            _remove_own(path, before)
+        elif not holds(path, digest):
+            part_path(path).replace(path)
+    part_path(sidecar).replace(sidecar)
+    _flush_folder(sidecar.parent)
+    return True
+
+
+def _may_become(path: Path, digest: str | None, before: sidecars.Record | None) -> bool:
+    """Whether `path` has the content of that hash, or can be given it without replacing anybody's work."""
+    if digest is None or holds(path, digest):
+        return True
+    known = before.transcript.outputs.get(path.name) if before else None
+    free = not os.path.lexists(path) or (known is not None and holds(path, known))
+    return free and holds(part_path(path), digest)
 
 
 def holds(path: Path, digest: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -53,6 +54,8 @@ app.command("heads", cls=FamiliarCommand)(heads)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with one of the exit codes of `wat_cli.errors.ExitCode`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks is shown, not raised
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="wat")
     except WatError as error:

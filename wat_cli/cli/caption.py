@@ -160,6 +160,8 @@ def _discover(paths: list[str], options: RunOptions) -> Discovery:
         raise UsageError("no paths given: name files or folders, or - to read a list of them from standard input")
     listed = read_paths(sys.stdin.buffer, options.batch.null) if from_list else ()
     folder = None if options.output.to_stdout else options.output.output_dir
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output-dir {shown(folder)}: that is no folder")
     return discover(named, holds_audio, listed=listed, output_dir=folder, names=options.output.names)
 
 
