@@ -12,15 +12,19 @@ import srt
 from typer.testing import CliRunner, Result
 
 from tests.captionable import segment, sound
+from tests.fakes import FakeEngine, write_wav
+from tests.test_batch import WEIGHTS
 from tests.test_render import transcript
 from wat_cli import sidecar
+from wat_cli.batch import Captioner, Outcome, Progress, Status, run, setting_of
 from wat_cli.captions.rules import Cue, CueLine
 from wat_cli.captions.srt import srt_text
 from wat_cli.captions.vtt import vtt_text
 from wat_cli.cli import app
-from wat_cli.discovery import discover
+from wat_cli.discovery import Job, Outputs, discover
 from wat_cli.embed import copy_name, embed
 from wat_cli.errors import MediaError
+from wat_cli.options import OutputOptions, RunOptions
 from wat_cli.transcript import Source
 
 FILMS = Path(__file__).parents[1] / "sample_media"
@@ -118,6 +122,48 @@ def test_a_damaged_film_leaves_nothing(tmp_path: Path) -> None:
 )
 def test_copy_name(name: str, copy: str) -> None:
     assert copy_name(Path(name)) == copy
+
+
+# --- in a batch -----------------------------------------------------------------------------------------------------
+
+
+def caption(source: Path, engine: FakeEngine, formats: str = "srt") -> Outcome:
+    options = RunOptions(output=OutputOptions(output_format=formats, embed=True))
+    work = Captioner(setting_of(options, WEIGHTS), lambda: engine, Progress())
+    (outcome,) = run([Job(source, Outputs(source.parent, source.stem))], work)
+    return outcome
+
+
+def test_a_batch_makes_the_copy_once_and_again_if_it_is_gone(tmp_path: Path) -> None:
+    source, copy = tmp_path / "talk.mp4", tmp_path / "talk.captioned.mp4"
+    shutil.copy(film("market.mp4"), source)
+    engine = FakeEngine()
+    first = caption(source, engine)
+    assert first.status is Status.WRITTEN and copy in first.outputs and captions_in(copy)
+    made = copy.read_bytes()
+    assert caption(source, engine).up_to_date and copy.read_bytes() == made
+    copy.unlink()
+    again = caption(source, engine)
+    assert again.status is Status.WRITTEN and again.outputs == (copy,) and copy.read_bytes() == made
+    more = caption(source, engine, "srt,vtt")
+    assert more.status is Status.WRITTEN and tmp_path / "talk.vtt" in more.outputs
+    assert len(engine.heard) == 1, "none of this hears the film again"
+
+
+def test_sound_without_picture_gets_no_copy_and_no_failure(tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "talk.wav", 2.0)
+    outcome = caption(source, FakeEngine())
+    assert outcome.status is Status.WRITTEN and any("no video" in note for note in outcome.notes)
+    assert caption(source, FakeEngine()).up_to_date
+
+
+def test_a_persons_film_under_the_copys_name_fails_the_file_alone(tmp_path: Path) -> None:
+    source, copy = tmp_path / "talk.mp4", tmp_path / "talk.captioned.mp4"
+    shutil.copy(film("market.mp4"), source)
+    copy.write_bytes(b"mine")
+    outcome = caption(source, FakeEngine())
+    assert outcome.status is Status.FAILED and "--overwrite" in outcome.reason and copy.read_bytes() == b"mine"
+    assert (tmp_path / "talk.srt").exists()
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

@@ -50,6 +50,8 @@ OWN = {
         "sidecar",
         "outputs",
         "captioning",
+        "rendering",
+        "embed",
     },
     "journal": {"errors", "discovery", "batch", "outputs"},
     "review": {

@@ -9,16 +9,17 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import wat_cli
-from wat_cli import captioning, outputs, sidecar
+from wat_cli import captioning, outputs, rendering, sidecar
 from wat_cli.captioning import Hearer, Setting
 from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job
+from wat_cli.embed import NoCopy
 from wat_cli.errors import ExitCode, InWork, MediaError, NoAudioTrack, OutputError, shown
 from wat_cli.media import AudioStream, MediaInfo, choose_track, probe
 from wat_cli.options import RunOptions
@@ -224,6 +225,26 @@ class Captioner:
         return sidecar.to_json(transcript) if name == "json" else contents[name] or b""
 
     def _caption(self, job: Job, started: float) -> Outcome:
+        outcome = self._captions(job, started)
+        return self._with_copy(job, outcome, started) if self.setting.options.output.embed else outcome
+
+    def _with_copy(self, job: Job, outcome: Outcome, started: float) -> Outcome:
+        """Add the captioned copy of the film (``--embed``) to what was written, or was there without it."""
+        written = outcome.status in (Status.WRITTEN, Status.PARTLY)
+        there = rendering.copy_path(job.outputs.sidecar, job.source).exists()
+        if not written and (there or not outcome.up_to_date):
+            return outcome
+        try:
+            with outputs.locked(job.outputs.sidecar):
+                copy = rendering.write_copy(job.outputs.sidecar, self.setting.options.output.overwrite)
+        except NoCopy as error:
+            return replace(outcome, notes=(*outcome.notes, _without_name(error, job)) if written else outcome.notes)
+        elapsed = time.perf_counter() - started
+        if not written:
+            return Outcome(job.source, Status.WRITTEN, outputs=(copy,), wall_seconds=elapsed)
+        return replace(outcome, outputs=(*outcome.outputs, copy), wall_seconds=elapsed)
+
+    def _captions(self, job: Job, started: float) -> Outcome:
         verdict = captioning.judge(job, self.setting)
         if verdict.due or outputs.is_unfinished(job.outputs.sidecar):
             with outputs.locked(job.outputs.sidecar):

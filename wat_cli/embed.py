@@ -33,6 +33,10 @@ SHORT_SECONDS, SHORT_SHARE = 1.0, 0.01
 """How much shorter a whole copy may seem, in seconds and as a share: containers count frames and tails differently."""
 
 
+class NoCopy(MediaError):
+    """There is no film, or no caption, to make a captioned copy of."""
+
+
 def copy_name(video: Path) -> str:
     """Name of the captioned copy: ``talk.captioned.mp4`` of ``talk.mp4``, ``old.captioned.mkv`` of ``old.avi``."""
     suffix = video.suffix if video.suffix.lower() in _MUXERS else ".mkv"
@@ -58,7 +62,7 @@ def embed(video: Path, captions: bytes, part: Path, language: str) -> None:
     """
     info = probe(video)
     if not info.has_video:
-        raise MediaError(f"{shown(video)}: no video to put captions into")
+        raise NoCopy(f"{shown(video)}: no video to put captions into")
     with tempfile.NamedTemporaryFile(prefix="wat-") as file:
         file.write(captions)
         file.flush()

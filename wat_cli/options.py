@@ -172,6 +172,7 @@ class OutputOptions:
     output_dir: Path | None = option(None, "Folder for the outputs, laid out as the inputs are; - for standard output (one file, one format). Beside each input if left out.", panel="Output", short="-o", fingerprint=False)
     output_format: str = option("srt,vtt,json", "Formats by comma: srt, vtt, txt, tsv, json, or all. The JSON sidecar is always written.", panel="Output", short="-f", fingerprint=False)
     names: str = option("stem", "Name outputs after the input's stem (talk.srt) or its full name (talk.mp4.srt).", panel="Output", choices=("stem", "full"), fingerprint=False)
+    embed: bool = option(False, "Also copy each film with its captions as a soft track in it, marked for the hard of hearing: talk.captioned.mp4.", panel="Output", fingerprint=False)
     skip_existing: bool = option(False, "Leave inputs alone that have any of the wanted outputs, whatever settings made them.", panel="Output", fingerprint=False)
     overwrite: bool = option(False, "Do everything again, and replace also files that wat did not write or that were changed since.", panel="Output", fingerprint=False)
 
@@ -180,6 +181,7 @@ class OutputOptions:
         _check(not unknown, f"--output-format {self.output_format}: {', '.join(unknown)} is none of {', '.join(FORMATS)}, all")
         _check(bool(self.requested), "--output-format: it names no format")
         _check(not (self.overwrite and self.skip_existing), "--overwrite and --skip-existing exclude each other")
+        _check(not (self.embed and self.to_stdout), "--embed writes a film, which does not go to standard output")
         _check(not self.to_stdout or len(self.formats) == 1, "--output-dir - takes one format: add, for example, -f srt")
 
     @property

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from wat_cli import captioning, outputs, sidecar
-from wat_cli.embed import caption_format, copy_name, embed
+from wat_cli.embed import NoCopy, caption_format, copy_name, embed
 from wat_cli.errors import ForeignOutput, MediaError, OutputError, UsageError, shown
 from wat_cli.options import CaptionOptions, RunOptions, TagOptions, TranscribeOptions
 from wat_cli.transcript import Transcript
@@ -119,41 +119,46 @@ def write(path: Path, rendered: Rendered, overwrite: bool = False, player_names:
     return tuple(place for name, place in places.items() if rendered.contents[name] is not None)
 
 
+def copy_path(path: Path, film: Path) -> Path:
+    """Where the captioned copy of `film` goes: beside the sidecar at `path`, under its name."""
+    return path.with_name(copy_name(path.with_suffix(film.suffix)))
+
+
 def write_copy(path: Path, overwrite: bool = False, **given: Mapping[str, Any]) -> Path:
     """Write a copy of the film with its captions as a soft subtitle track, beside the sidecar at `path`.
 
-    `given` are `captions` and `sounds` as `render` takes them.
+    Call it with the sidecar's lock (`outputs.locked`). `given` are `captions` and `sounds` as `render` takes them.
 
     Raises:
+        NoCopy: there is no video, or nothing to caption.
         MediaError: the film is gone, was changed since it was captioned, or takes no captions.
         ForeignOutput: a file stands there that ``wat`` did not write, or that was changed since.
-        OutputError: there is nothing to caption, or the copy cannot be written.
+        OutputError: the copy cannot be written.
     """
     rendered = render(path, ["srt", "vtt"], given.get("captions", {}), given.get("sounds", {}))
     source = rendered.transcript.source
     if rendered.contents["srt"] is None:
-        raise OutputError(f"{shown(path)}: there is nothing to caption, so no copy is made")
+        raise NoCopy(f"{shown(path)}: there is nothing to caption, so no copy is made")
     film = path.parent / source.path
     content = rendered.contents[caption_format(film)]
     assert content is not None, "captions are there in every format or in none"
     if not film.is_file() or film.stat().st_size != source.size:
         raise MediaError(f"{shown(film)}: the film is gone, or not the one that was captioned")
-    target = path.with_name(copy_name(path.with_suffix(film.suffix)))
-    with outputs.locked(path):
-        if not overwrite:
-            _check_own(target, rendered.transcript.outputs)
-        part = outputs.part_path(target)
+    target = copy_path(path, film)
+    if not overwrite:
+        _check_own(target, rendered.transcript.outputs)
+    part = outputs.part_path(target)
+    part.unlink(missing_ok=True)
+    embed(film, content, part, language(rendered.transcript))
+    try:
+        # listed before it has its name: a run that is cut off here leaves nothing that looks like a person's
+        record = sidecar.with_outputs(path.read_bytes(), {target.name: sidecar.sha256_of_file(part)})
+        outputs.commit(path, record, {})
+        part.replace(target)
+    except OSError as error:
+        raise OutputError(f"{shown(target)}: cannot be written ({error.strerror or error})") from error
+    finally:
         part.unlink(missing_ok=True)
-        embed(film, content, part, language(rendered.transcript))
-        try:
-            # listed before it has its name: a run that is cut off here leaves nothing that looks like a person's
-            record = sidecar.with_outputs(path.read_bytes(), {target.name: sidecar.sha256_of_file(part)})
-            outputs.commit(path, record, {})
-            part.replace(target)
-        except OSError as error:
-            raise OutputError(f"{shown(target)}: cannot be written ({error.strerror or error})") from error
-        finally:
-            part.unlink(missing_ok=True)
     return target
 
 

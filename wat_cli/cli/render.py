@@ -151,11 +151,13 @@ class _Work:
 
     def _on(self, path: Path) -> str:
         """Render one sidecar; what was written, and what its reader should know."""
-        from wat_cli import rendering
+        from wat_cli import outputs, rendering
 
         rendered = rendering.render(path, self.formats, self.captions, self.sounds)
         written = list(rendering.write(path, rendered, self.overwrite, self.player_names))
         if self.embed:
-            written.append(rendering.write_copy(path, self.overwrite, captions=self.captions, sounds=self.sounds))
+            with outputs.locked(path):
+                copy = rendering.write_copy(path, self.overwrite, captions=self.captions, sounds=self.sounds)
+            written.append(copy)
         names = ", ".join(printable(place.name) for place in written) or "nothing"
         return "; ".join([names, *map(printable, rendered.transcript.notes)])
