@@ -281,7 +281,7 @@ def _audioset(path: Path, audio: Path) -> list[Clip]:
 
 
 def _esc_folder(folder: Path) -> list[Clip]:
-    """ESC-50 as published (``meta/esc50.csv``, ``audio/``), or ESC-10's older shape: a folder a class, fold in the name.
+    """ESC-50 as published (``meta/esc50.csv``, ``audio/``), or ESC-10's older shape: a folder a class.
 
     ESC-10's clips are named ``FOLD-NUMBER-TAKE.ogg``; its class folders may be numbered (``001 - Dog bark``).
     """
