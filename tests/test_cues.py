@@ -106,6 +106,21 @@ def test_captions_too_short_to_read_join_their_neighbour() -> None:
     assert shown(layout) == [(0, 2000, "Yes. Of course.")]
 
 
+def test_a_short_caption_takes_words_from_a_full_one() -> None:
+    full = "Let us go down to the river now, before the others come home, and see whether the boat is there"
+    layout = lay_out([spoken(0, "No."), spoken(0.4, full, rate=3.2)])
+    assert [cue.text.replace("\n", " ") for cue in layout.cues] == [
+        "No. Let us go down to the river now,",
+        "before the others come home, and see whether the boat is there",
+    ]
+    assert layout.broken_rules == ()
+
+
+def test_captions_apart_stay_apart() -> None:
+    layout = lay_out([segment(0, 0.2, " No."), segment(1.2, 3, " Of course not.")])
+    assert [cue.text for cue in layout.cues] == ["No.", "Of course not."]
+
+
 def test_plain_style_keeps_the_times_of_the_segments() -> None:
     segments = [segment(0, 0.4, " Yes."), segment(0.4, 9.7, " Of course."), segment(9.8, 10, " No.")]
     assert shown(lay_out(segments, style="plain")) == [

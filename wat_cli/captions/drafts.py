@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from wat_cli.captions.characters import units, width
-from wat_cli.captions.layout import JOIN_PAUSE_MS, Flow, break_lines, fits, flow_of, split_flow
+from wat_cli.captions.layout import JOIN_PAUSE_MS, Flow, break_lines, flow_of, split_flow
 from wat_cli.captions.rules import CueLine, LayoutRules
 from wat_cli.options import CaptionOptions
 from wat_cli.transcript import Segment, Word
+
+APART_MS = 1000
+"""A pause from which captions are never joined, however short they are."""
 
 
 @dataclass
@@ -140,25 +144,20 @@ def _chain(run: list[Flow]) -> Flow:
 
 
 def _join_short(drafts: list[Draft], rules: LayoutRules) -> list[Draft]:
-    """Drafts with too little time to be read joined with a neighbour, where that gives a better caption."""
+    """Drafts with too little time to be read joined with a neighbour, or the words of both shared out anew."""
     joined: list[Draft] = []
-    place = 0
-    while place < len(drafts):
-        draft = drafts[place]
-        room = _room(draft, drafts[place + 1] if place + 1 < len(drafts) else None, rules)
-        if room < draft.reading_ms(rules):
-            following = drafts[place + 1] if place + 1 < len(drafts) else None
+    for place, draft in enumerate(drafts):
+        following = drafts[place + 1] if place + 1 < len(drafts) else None
+        if _lacking(draft, following, rules):
             after = drafts[place + 2] if place + 2 < len(drafts) else None
-            if following and (both := _joined(draft, following, after, rules)):
-                drafts[place + 1] = both
-                place += 1
+            if following and (better := _shared(draft, following, after, rules)):
+                joined.extend(better[:-1])
+                drafts[place + 1] = better[-1]
                 continue
-            if joined and (both := _joined(joined[-1], draft, following, rules)):
-                joined[-1] = both
-                place += 1
+            if joined and (better := _shared(joined[-1], draft, following, rules)):
+                joined[-1:] = better
                 continue
         joined.append(draft)
-        place += 1
     return joined
 
 
@@ -170,18 +169,24 @@ def _room(draft: Draft, following: Draft | None, rules: LayoutRules) -> int:
     return latest - draft.start
 
 
-def _joined(first: Draft, second: Draft, following: Draft | None, rules: LayoutRules) -> Draft | None:
-    """Both as one draft; None where they are apart, do not fit together, or the whole is no easier to read."""
-    if first.flow is None or second.flow is None or second.start - first.spoken_end >= rules.close_ms:
+def _lacking(draft: Draft, following: Draft | None, rules: LayoutRules) -> int:
+    """Milliseconds that the draft would need beyond its room to be read."""
+    return max(0, draft.reading_ms(rules) - _room(draft, following, rules))
+
+
+def _shared(first: Draft, second: Draft, following: Draft | None, rules: LayoutRules) -> list[Draft] | None:
+    """The words of both as one draft or two; None where they are apart, or the result is no easier to read."""
+    if first.flow is None or second.flow is None or second.start - first.spoken_end >= APART_MS:
         return None
-    flow = first.flow + second.flow
-    both = Draft(first.start, max(first.spoken_end, second.spoken_end), flow)
-    if not fits(flow, rules) or both.lines(rules) is None:
+    parts = split_flow(first.flow + second.flow, rules)
+    overlapping = second.start < first.spoken_end
+    if len(parts) > 2 or (len(parts) == 2 and overlapping):
         return None
-    lacking = max(0, both.reading_ms(rules) - _room(both, following, rules))
-    before = max(0, first.reading_ms(rules) - _room(first, second, rules))
-    after = max(0, second.reading_ms(rules) - _room(second, following, rules))
-    return both if lacking < before + after else None
+    shared = [Draft(part.starts[0], part.ends[-1], part) for part in parts]
+    shared[-1].spoken_end = max(first.spoken_end, second.spoken_end)
+    lacking = sum(_lacking(draft, after, rules) for draft, after in pairwise([*shared, following]) if draft)
+    before = _lacking(first, second, rules) + _lacking(second, following, rules)
+    return shared if lacking < before else None
 
 
 def settle_starts(drafts: list[Draft], duration_ms: int, rules: LayoutRules) -> None:
