@@ -58,13 +58,16 @@ class Stage:
 
 
 STAGES = {
-    "ctc": Stage(Mixture((2.5, 3.5, 5.0), 130, noise=0.1, snr=(20, 40), long_gaps=0.0, decoder=False), 1500, 2e-3, 0.9, 1.0),
+    "ctc": Stage(
+        Mixture((2.5, 3.5, 5.0), 130, noise=0.1, snr=(20, 40), long_gaps=0.0, decoder=False),
+        1500, 2e-3, 0.9, 1.0,
+    ),
     "short": Stage(
         Mixture((3.0, 4.0, 6.0), 130, noise=0.2, snr=(12, 30), silence=0.03, long_gaps=0.05),
         2600, 1.5e-3, 0.6, 1.0,
     ),
     "full": Stage(
-        Mixture((30.0, 30.0, 6.0), 150, noise=0.4, snr=(5, 30), silence=0.08, partial=0.5, prompt=0.35),
+        Mixture((30.0, 8.0, 30.0, 5.0), 150, noise=0.4, snr=(5, 30), silence=0.08, partial=0.35, prompt=0.35),
         4500, 1.2e-3, 0.01, 0.5,
     ),
 }  # fmt: skip
@@ -121,6 +124,8 @@ class SmallWhisper(nn.Module):
     def ctc_loss(self, features: Tensor, letters: list[Tensor]) -> Tensor:
         """CTC over letters, per letter, of the rows that have any."""
         rows = [i for i, row in enumerate(letters) if len(row)]
+        if not rows:
+            return torch.zeros(())
         log_probs = self.ctc(features[rows]).float().log_softmax(-1).transpose(0, 1)
         lengths = torch.tensor([len(letters[i]) for i in rows])
         frames = torch.full((len(rows),), log_probs.shape[0])
@@ -208,9 +213,13 @@ def make_optimizers(model: SmallWhisper, rate: float) -> tuple[torch.optim.Optim
     return muon, adamw
 
 
-def train(stage: Stage, model: SmallWhisper, pools: list[Path], dev: list[Path], out: Path, seed: int, background: Background) -> None:
+def train(
+    stage: Stage, model: SmallWhisper, pools: list[Path], dev: list[Path], out: Path, seed: int, background: Background
+) -> None:
     """Run one stage and save the result (and every 500 steps on the way)."""
-    loader = iter(DataLoader(Windows(pools, stage.mixture, seed, background), batch_size=None, num_workers=1, prefetch_factor=6))
+    loader = iter(
+        DataLoader(Windows(pools, stage.mixture, seed, background), batch_size=None, num_workers=1, prefetch_factor=6)
+    )
     quiet = replace(stage.mixture, noise=0.0, silence=0.0, partial=0.0, prompt=0.0, masking=0.0)
     judged = next(iter(Windows(dev, quiet, 1, background)))
     optimizers = make_optimizers(model, stage.learning_rate)
@@ -224,7 +233,9 @@ def train(stage: Stage, model: SmallWhisper, pools: list[Path], dev: list[Path],
         with torch.autocast("cpu", dtype=torch.bfloat16):
             features = model.encode(batch.mel, batch.offsets)
             zero = torch.zeros(())
-            tokens, text = model.token_loss(features, batch.tokens, batch.labels) if stage.mixture.decoder else (zero, zero)
+            tokens, text = (
+                model.token_loss(features, batch.tokens, batch.labels) if stage.mixture.decoder else (zero, zero)
+            )
         letters = model.ctc_loss(features.float(), batch.letters)
         model.zero_grad()
         (tokens + stage.ctc_weight * letters).backward()
@@ -235,7 +246,10 @@ def train(stage: Stage, model: SmallWhisper, pools: list[Path], dev: list[Path],
         if step % 50 == 0:
             mean = np.nanmean(np.array(seen), axis=0)
             seen = []
-            print(f"{step} {time.monotonic() - started:.0f}s tokens {mean[0]:.3f} text {mean[1]:.3f} ctc {mean[2]:.3f}", flush=True)
+            print(
+                f"{step} {time.monotonic() - started:.0f}s tokens {mean[0]:.3f} text {mean[1]:.3f} ctc {mean[2]:.3f}",
+                flush=True,
+            )
         if step % 250 == 0 or step == stage.steps:
             save(model, out)
             print(f"{step} letter error on new sentences {letter_error(model, judged):.3f}", flush=True)

@@ -170,7 +170,29 @@ def sentence(rng: random.Random) -> str:
 
 
 HOMOPHONES = frozenset(
-    "their too two four here sea no write buy weak red knew our sun wood an hour hall knight rode ate".split()
+    [
+        "their",
+        "too",
+        "two",
+        "four",
+        "here",
+        "sea",
+        "no",
+        "write",
+        "buy",
+        "weak",
+        "red",
+        "knew",
+        "our",
+        "sun",
+        "wood",
+        "an",
+        "hour",
+        "hall",
+        "knight",
+        "rode",
+        "ate",
+    ]
 )
 """Words that sound like a commoner one of the vocabulary: in no order nobody can tell them apart, so they are left out there."""
 

@@ -1,8 +1,8 @@
-"""Train the embedded model's sound half: ``python -m training.head features|train ...``, the paper's head on a frozen encoder.
+"""Train the embedded model's sound half on its frozen encoder: ``python -m training.head features|train ...``.
 
 `features` mixes 30 s windows of speech and sounds and keeps what the encoder's layers make of them, pooled to 0.4 s
-in half precision. `train` fits a TL-Tr head (Gong et al. 2023, section 3) to decisions of 1.2 to 10 s at every position of
-those windows, so that one head can say *what* sounds over ten seconds and *when* over two.
+in half precision. `train` fits a TL-Tr head (Gong et al. 2023, section 3) to decisions of 1.2 to 10 s at every
+position of those windows, so that one head can say *what* sounds over ten seconds and *when* over two.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Make the files that ship: ``python -m training.ship ASR_CHECKPOINT [--head HEAD]``.
 
 Writes ``wat_cli/data/mini.pt`` and ``mini_head.pt`` (half precision, the zip deflated: `torch.load` and
-`whisper.load_model` read them unchanged, and the repeated embedding rows shrink to nothing), and ``mini_vocabulary.txt``.
+`whisper.load_model` read them unchanged, and the repeated embedding rows shrink to nothing), and
+``mini_vocabulary.txt``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Speech from Debian's synthetic voices: ``python -m training.voices COUNT OUT SEED [--text loose] [--voices held-out]``.
+"""Speech from Debian's synthetic voices.
+
+``python -m training.voices COUNT OUT SEED [--text loose] [--voices held-out]``
 
 Writes ``OUT.npy`` (int16 at 16 kHz, all utterances end to end) and ``OUT.json`` (text, voice, offset, length of each).
 Needs flite, espeak-ng and, for its two voices, festival with festvox-kallpc16k and festvox-us-slt-hts.
@@ -97,7 +99,9 @@ def _chunk(arguments: tuple[str, int, int, str]) -> list[tuple[str, str, np.ndar
     voice, count, seed, kind = arguments
     rng = random.Random(seed)
     texts = [(word_sequence if kind == "loose" else sentence)(rng) for _ in range(count)]
-    return [(text, voice, samples) for text, samples in zip(texts, speak(voice, texts, rng), strict=True) if len(samples)]
+    return [
+        (text, voice, samples) for text, samples in zip(texts, speak(voice, texts, rng), strict=True) if len(samples)
+    ]
 
 
 def speak_pool(count: int, out: Path, seed: int, kind: str, voices: tuple[str, ...], workers: int) -> None:

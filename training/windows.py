@@ -130,13 +130,15 @@ class Window:
     """What each position of `tokens` should predict; IGNORE inside the prompt."""
 
 
-def targets(spoken: tuple[Spoken, ...], offset: int, prompt: list[int], rng: random.Random) -> tuple[list[int], list[int]]:
+def targets(
+    spoken: tuple[Spoken, ...], offset: int, prompt: list[int], rng: random.Random
+) -> tuple[list[int], list[int]]:
     """Decoder inputs and labels for a window.
 
     Speech: ``<|start|> text <|end|>`` for each utterance, its start alone where the window cuts it; sometimes
     ``<|notimestamps|> text``. The first timestamp never exceeds 1.00 s, as openai-whisper's sampling rules have it.
-    No speech: ``<|nospeech|>`` after <|startoftranscript|> (from which `no_speech_prob` is read), and an end right after
-    ``<|0.00|>`` (which is what decoding samples, <|nospeech|> being suppressed there).
+    No speech: ``<|nospeech|>`` after <|startoftranscript|> (from which `no_speech_prob` is read), and an end right
+    after ``<|0.00|>`` (which is what decoding samples, <|nospeech|> being suppressed there).
     """
     sot, eot = TOKENIZER.sot, TOKENIZER.eot
     ignored = [IGNORE] * len(prompt)
@@ -208,7 +210,9 @@ def draw_window(
         noise_level = level * 10 ** (-rng.uniform(*mixture.snr) / 20) if spoken else 10 ** rng.uniform(-4, -0.7)
         samples += noise_level * background(rng, n)
     # digital silence, a recording's floor, and everything between
-    samples += 10 ** rng.uniform(-6.5, -3.2) * np.random.default_rng(rng.getrandbits(32)).standard_normal(n).astype(np.float32)
+    samples += 10 ** rng.uniform(-6.5, -3.2) * np.random.default_rng(rng.getrandbits(32)).standard_normal(n).astype(
+        np.float32
+    )
     positions = n // 320
     offset = 0 if full or rng.random() < 0.15 else rng.randint(0, 1500 - positions)
     prompt = draw_prompt(pool, rng) if rng.random() < mixture.prompt else []
@@ -243,7 +247,7 @@ class Batch:
     """CTC targets of each row; empty where the row has none."""
 
     def __reduce__(self) -> tuple[Callable[..., Batch], tuple[Any, ...]]:
-        """Cross from the loader's process as plain bytes: torch's way needs shared memory, which containers keep small."""
+        """Cross from the loader's process as plain bytes: torch's way needs shared memory, and containers keep it small."""
         tensors = (self.mel, self.offsets, self.tokens, self.labels)
         return _batch_from_numpy, ([t.numpy() for t in tensors], [row.numpy() for row in self.letters])
 
