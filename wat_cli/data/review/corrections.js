@@ -10,7 +10,7 @@ function openForm(entry) {
   if (sound) text.setAttribute("list", "sounds");
   const start = make("input", { value: clock(entry.start, 3), size: 11 });
   const end = make("input", { value: clock(entry.end, 3), size: 11 });
-  const visible = make("input", { type: "checkbox", checked: sound ? entry.shown && !entry.removed : !entry.removed });
+  const visible = make("input", { type: "checkbox", checked: !entry.origin || (entry.shown && !entry.removed) });
   const problem = make("p", { className: "problem", role: "alert" });
   const here = (field) => make("button", { type: "button", onclick: () => (field.value = clock(player.currentTime, 3)) }, "Now");
   const form = make(
@@ -119,7 +119,9 @@ function plainCues() {
 
 function add(kind) {
   const start = round(Math.min(player.currentTime, Math.max(0, current.data.duration - 0.1)));
-  const entry = { kind, origin: null, start, end: round(Math.min(start + 2, current.data.duration)), text: "", shown: true, doubts: [], removed: true };
+  const next = current.entries.find((other) => other.kind === kind && !other.removed && other.start > start + 0.5);
+  const end = round(Math.min(start + 2, next?.start ?? Infinity, current.data.duration));
+  const entry = { kind, origin: null, start, end, text: "", shown: true, doubts: [], removed: true };
   current.entries.push(entry);
   current.entries.sort(byTime);
   byId("entry-filter").value = "";

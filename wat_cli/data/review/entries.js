@@ -54,7 +54,7 @@ function drawEntry(entry) {
   const text = entry.kind === "sound" ? `[${entry.text}]` : entry.text;
   const time = `${clock(entry.start)} – ${clock(entry.end)}`;
   const go = make("button", { type: "button", className: "go", onclick: () => playFrom(entry.start) }, time);
-  go.setAttribute("aria-label", `Play from ${clock(entry.start)}`);
+  go.setAttribute("aria-label", `Play ${time}`);
   const correct = make("button", { type: "button", className: "correct", onclick: () => openForm(entry) }, "Correct");
   correct.setAttribute("aria-label", `Correct the caption at ${clock(entry.start)}`);
   const hidden = Boolean(entry.removed || !entry.shown || (entry.left_out && !entry.changed));
