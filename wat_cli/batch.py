@@ -259,12 +259,18 @@ class Captioner:
         return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=verdict.up_to_date)
 
     def _hear(self, job: Job, started: float) -> Outcome:
+        so_far = outputs.resume_path(job.outputs.sidecar)
         try:
-            transcript, watch = captioning.transcribe(job, self.engine, self.setting, self.progress)
+            transcript, watch = captioning.transcribe(job, self.engine, self.setting, self.progress, so_far)
             written = captioning.write(job, transcript, watch, self.setting.options)
         except _BUGS as error:
+            so_far.unlink(missing_ok=True)
             reason = f"internal error: {type(error).__name__}: {error}"
             return Outcome(job.source, Status.FAILED, reason, trace=traceback.format_exc())
+        except Exception:  # but not an interrupt, after which the next run goes on
+            so_far.unlink(missing_ok=True)
+            raise
+        so_far.unlink(missing_ok=True)
         return Outcome(
             job.source,
             Status.PARTLY if transcript.incomplete else Status.WRITTEN,

@@ -10,7 +10,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -24,8 +24,9 @@ from wat_cli.captions.cues import cues_from
 from wat_cli.captions.formats import origin_note
 from wat_cli.discovery import Job
 from wat_cli.errors import ForeignOutput, MediaError, shown
-from wat_cli.media import AudioStream, MediaInfo, PcmSpool, choose_track, decode_pcm, probe
+from wat_cli.media import SAMPLE_RATE, AudioStream, MediaInfo, PcmSpool, choose_track, decode_pcm, probe
 from wat_cli.options import RunOptions, TranscribeOptions
+from wat_cli.resume import ResumeLog
 from wat_cli.tagging import policy
 from wat_cli.tagging.events import events_from_tags
 from wat_cli.tagging.labels import load_labels
@@ -37,11 +38,20 @@ SHORT_SECONDS, SHORT_SHARE = 2.0, 0.05
 """How far the audio may stay behind what the container claims, in seconds and as a share: estimates are rough."""
 
 
+LONG_SECONDS = 600
+"""Files from this length on are kept window by window, so that a killed run goes on near where it stopped."""
+
+
 class Hearer(Protocol):
     """What captioning needs of an engine; `wat_cli.engine.Engine` is one."""
 
     def hear(
-        self, pcm: PcmSpool, options: TranscribeOptions, tags: bool = ..., progress: Callable[[float], None] = ...
+        self,
+        pcm: PcmSpool,
+        options: TranscribeOptions,
+        tags: bool = ...,
+        progress: Callable[[float], None] = ...,
+        notebook: ResumeLog | None = ...,
     ) -> Hearing: ...
 
 
@@ -140,9 +150,11 @@ class Watcher(Protocol):
 
 
 def transcribe(
-    job: Job, engine: Callable[[], Hearer], setting: Setting, watcher: Watcher
+    job: Job, engine: Callable[[], Hearer], setting: Setting, watcher: Watcher, resume_at: Path | None = None
 ) -> tuple[Transcript, Stopwatch]:
     """Hear one file and decide its events; nothing is written. `engine` is asked for when there is something to hear.
+
+    `resume_at` is where a long file's windows are kept while it is heard, and where they are found again.
 
     Raises `MediaError` where the file cannot be read (`NoAudioTrack` where there is nothing to hear).
     """
@@ -158,8 +170,14 @@ def transcribe(
                 spool.append(chunk)
         with watch("load"):
             hearer = engine()
-        with watch("hear"):
-            hearing = hearer.hear(spool, options.transcribe, tags=options.tags.tags, progress=watcher.heard)
+        with watch("hear"), ExitStack() as stack:
+            log = None
+            if resume_at is not None and spool.samples >= LONG_SECONDS * SAMPLE_RATE:
+                key = f"{setting.fingerprint}:{before.st_size}:{before.st_mtime_ns}:{spool.samples}"
+                log = stack.enter_context(ResumeLog(resume_at, key))
+            hearing = hearer.hear(
+                spool, options.transcribe, tags=options.tags.tags, progress=watcher.heard, notebook=log
+            )
     after = job.source.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise MediaError(f"{shown(job.source)}: it changed while it was read; run again when it is finished")

@@ -7,8 +7,10 @@ module.
 
 from __future__ import annotations
 
+import copy
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +28,7 @@ from wat_cli.model.mel import LogMelMaximum, content_frames, window_mel
 from wat_cli.model.tltr import TLTR, load_head
 from wat_cli.model.whisper_at import Encoded, WhisperAT, load_whisper
 from wat_cli.options import ModelOptions, TranscribeOptions
+from wat_cli.resume import WindowRecord
 from wat_cli.seek import (
     SAMPLE_RATE,
     Decoded,
@@ -74,6 +77,13 @@ class Weights(Protocol):
     def second_encoder(self) -> WeightFile | None: ...
 
 
+class Notebook(Protocol):
+    """Keeps what each window was answered; `resume.ResumeLog` is one."""
+
+    def recall(self, seek: int, size: int) -> WindowRecord | None: ...
+    def keep(self, record: WindowRecord) -> None: ...
+
+
 class Engine:
     """A speech model, and perhaps a tagging head that reads it or a second, smaller encoder."""
 
@@ -93,23 +103,26 @@ class Engine:
         options: TranscribeOptions,
         tags: bool = True,
         progress: Callable[[float], None] = lambda seconds: None,
+        notebook: Notebook | None = None,
     ) -> Hearing:
         """Hear one file: its segments, its language, and with `tags` the tag track.
 
-        `progress` is told how many seconds of the file are done. Raises UsageError for a language that the model does
-        not know.
+        `progress` is told how many seconds of the file are done. What `notebook` recalls is not heard again, and what
+        is heard is kept in it. Raises UsageError for a language that the model does not know.
         """
         file = _File(self, pcm, options, tags and self.head is not None, progress)
         run = file.seek.run()
+        notes = _Notes(file, notebook) if notebook is not None else None
         answer: Any = None
         while True:
             try:
                 request = run.send(answer)
             except StopIteration as end:
                 return file.hearing(end.value)
-            answer = self._answer(file, request)
+            answer = self.answer(file, request) if notes is None else notes.answer(request)
 
-    def _answer(self, file: _File, request: Request) -> Any:
+    def answer(self, file: _File, request: Request) -> Any:
+        """Ask the models what a file's seek wants to know."""
         encoded = file.encoded(request.window)
         match request:
             case LanguageRequest():
@@ -182,6 +195,8 @@ class _File:
         self.passes = self.tagger_passes = 0
         self._window: Window | None = None
         self._encoded: Encoded | None = None
+        self.logits: list[NDArray[np.float32]] = []
+        """What the head said about the window under way, in the order of its calls."""
 
     def encoded(self, window: Window) -> Encoded:
         """The features of `window`: encoded, and tagged, the first time it is asked for."""
@@ -190,7 +205,7 @@ class _File:
         return self._encoded
 
     def _encode(self, window: Window) -> Encoded:
-        engine = self.engine
+        engine, self.logits = self.engine, []
         place = place_window(window.seek, window.seek + window.size) if self.tags is not None else None
         spans = [place.frames] if place is not None else None
         encoded = engine.model.encode(self._mel(window, engine.model), None if engine.tagger is not None else spans)
@@ -213,8 +228,20 @@ class _File:
         with torch.inference_mode():
             for kind in (WHAT, WHEN):
                 for decisions in batches(kind.decisions(place.steps)):
-                    logits = head.decide(layer_features, [(decision.start, decision.stop) for decision in decisions])
-                    tags.add(kind, place, decisions, logits.cpu().numpy())
+                    spans = [(decision.start, decision.stop) for decision in decisions]
+                    logits = head.decide(layer_features, spans).float().cpu().numpy()
+                    self.logits.append(logits)
+                    tags.add(kind, place, decisions, logits)
+
+    def recall(self, window: Window, record: WindowRecord) -> None:
+        """Take a window for encoded and tagged that an earlier run encoded and tagged."""
+        self.passes += 1
+        self.tagger_passes += self.engine.tagger is not None
+        if self.tags is not None:
+            place, answers = place_window(window.seek, window.seek + window.size), iter(record.logits)
+            for kind in (WHAT, WHEN):
+                for decisions in batches(kind.decisions(place.steps)):
+                    self.tags.add(kind, place, decisions, next(answers))
 
     def tokenizer(self, encoded: Encoded) -> Tokenizer:
         """The tokenizer of the file's language, which is detected from `encoded` where it was not given."""
@@ -224,6 +251,11 @@ class _File:
             assert isinstance(probabilities, dict)
             self.language = max(probabilities, key=lambda code: probabilities[code])
             self.language_probability = probabilities[self.language]
+        return self.vocabulary()
+
+    def vocabulary(self) -> Tokenizer:
+        """The tokenizer of the file's language, which is known."""
+        model = self.engine.model.model
         return get_tokenizer(
             model.is_multilingual, num_languages=model.num_languages, language=self.language, task=self.options.task
         )
@@ -240,6 +272,57 @@ class _File:
             tagger_passes=self.tagger_passes,
             language_probability=self.language_probability,
         )
+
+
+class _Notes:
+    """Answers a file's requests from its notebook as far as that goes, then from the engine, and notes the answers."""
+
+    def __init__(self, file: _File, notebook: Notebook) -> None:
+        self._file, self._notebook = file, notebook
+        self._window: Window | None = None
+        self._recalled: deque[Any] | None = None
+        self._answers: list[Any] = []
+
+    def answer(self, request: Request) -> Any:
+        if request.window != self._window:
+            self._turn_to(request.window)
+        if self._recalled is not None:
+            return self._again(request, self._recalled.popleft())
+        answer = self._file.engine.answer(self._file, request)
+        self._answers.append(self._noted(request, answer))
+        return answer
+
+    def _turn_to(self, window: Window) -> None:
+        """A window's record is written when the next window begins: all that was asked about it is known then."""
+        if self._window is not None and self._recalled is None:
+            record = WindowRecord(self._window.seek, self._window.size, tuple(self._answers), tuple(self._file.logits))
+            self._notebook.keep(record)
+        self._window = window
+        self._answers = []
+        found = self._notebook.recall(window.seek, window.size)
+        self._recalled = deque(found.answers) if found is not None else None
+        if found is not None:
+            self._file.recall(window, found)
+
+    def _noted(self, request: Request, answer: Any) -> Any:
+        match request:
+            case LanguageRequest():
+                return [self._file.language, self._file.language_probability]
+            case DecodeRequest():
+                return asdict(answer)
+            case WordsRequest():
+                return copy.deepcopy(request.segments)
+
+    def _again(self, request: Request, noted: Any) -> Any:
+        match request:
+            case LanguageRequest():
+                self._file.language, self._file.language_probability = noted
+                return self._file.vocabulary()
+            case DecodeRequest():
+                return Decoded(**{**noted, "tokens": tuple(noted["tokens"])})
+            case WordsRequest():
+                request.segments[:] = noted
+                return None
 
 
 def _log_mel_maximum(pcm: Pcm, n_mels: int) -> float:

@@ -27,6 +27,11 @@ def part_path(final: Path) -> Path:
     return final.with_name(f".wat-{_key(final)}.part")
 
 
+def resume_path(sidecar: Path) -> Path:
+    """Hidden name of what was heard so far of a long file."""
+    return sidecar.with_name(f".wat-{_key(sidecar)}.resume")
+
+
 def is_unfinished(sidecar: Path) -> bool:
     """Whether an earlier run was cut off while it wrote this sidecar's set."""
     return part_path(sidecar).exists()
