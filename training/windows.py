@@ -188,7 +188,7 @@ def draw_window(
     at = int(rng.uniform(0, 0.6 if rng.random() < 0.7 else min(6.0, seconds / 5)) * SAMPLE_RATE)
     cut_allowed = rng.random() < mixture.partial
     # some windows end in silence: the last part of a file, padded
-    last = n if not full or rng.random() < 0.7 else int(rng.uniform(0.1, 1.0) * n)
+    last = n if not full or rng.random() < 0.7 else max(int(rng.uniform(0.1, 1.0) * n), at + 8 * SAMPLE_RATE)
     while speech:
         drawn = pool.draw(rng, 10**9 if full else n - at)
         if drawn is None:
@@ -247,7 +247,7 @@ class Batch:
     """CTC targets of each row; empty where the row has none."""
 
     def __reduce__(self) -> tuple[Callable[..., Batch], tuple[Any, ...]]:
-        """Cross from the loader's process as plain bytes: torch's way needs shared memory, and containers keep it small."""
+        """Cross from the loader's process as plain bytes; torch would use shared memory, which can be small."""
         tensors = (self.mel, self.offsets, self.tokens, self.labels)
         return _batch_from_numpy, ([t.numpy() for t in tensors], [row.numpy() for row in self.letters])
 
