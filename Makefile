@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILMS := sample_media
 
-.PHONY: demo test lint films sounds clean
+.PHONY: demo test lint films speech sounds mini clean
 
 demo: .venv/ready ## caption the sample films with the embedded model and show one caption file
 	$(BIN)/wat caption $(FILMS) --model mini --output-dir build/demo
@@ -21,9 +21,25 @@ lint: .venv/ready-test ## ruff and mypy
 films: .venv/ready-training ## render sample_media again (needs ffmpeg, flite, espeak-ng, festival, fluidsynth)
 	$(BIN)/python -m sample_media.make_films
 
-sounds: .venv/ready-training ## the pool of sounds that training and benchmarks mix with speech
-	$(BIN)/python -m training.sounds build/sounds --split train
-	$(BIN)/python -m training.sounds build/sounds --split judge --variants 20 --pieces 60
+speech: .venv/ready-training ## everything the embedded model hears said, in training and when judged
+	$(BIN)/python -m training.voices 45000 build/speech/grammar 1000000
+	$(BIN)/python -m training.voices 45000 build/speech/loose 2000000 --text loose
+	$(BIN)/python -m training.voices 700 build/speech/dev-grammar 900000000
+	$(BIN)/python -m training.voices 700 build/speech/dev-loose 910000000 --text loose
+	$(BIN)/python -m training.voices 400 build/speech/held-out 920000000 --voices held-out
+
+sounds: .venv/ready-training ## everything else it hears; ESC10=FOLDER adds ESC-10's clips
+	$(BIN)/python -m training.sounds build/sounds --split train $(if $(ESC10),--esc10 $(ESC10))
+	$(BIN)/python -m training.sounds build/sounds --split judge --variants 20 --pieces 60 $(if $(ESC10),--esc10 $(ESC10))
+
+POOLS := --speech build/speech --sounds build/sounds
+mini: speech sounds ## train the embedded model anew and put it into wat_cli/data (hours: see training/README.md)
+	$(BIN)/python -m training.asr ctc $(POOLS) --out build/mini/ctc.pt
+	$(BIN)/python -m training.asr short $(POOLS) --init build/mini/ctc.pt --out build/mini/short.pt
+	$(BIN)/python -m training.asr full $(POOLS) --init build/mini/short.pt --out build/mini/full.pt
+	$(BIN)/python -m training.head features $(POOLS) --model build/mini/full.pt --out build/mini/features
+	$(BIN)/python -m training.head train --features build/mini/features --out build/mini/head.pt
+	$(BIN)/python -m training.ship build/mini/full.pt --head build/mini/head.pt
 
 clean:
 	rm -rf build .venv
