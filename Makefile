@@ -34,8 +34,8 @@ sounds: .venv/ready-training ## everything else it hears; ESC10=FOLDER adds ESC-
 
 POOLS := --speech build/speech --sounds build/sounds
 mini: speech sounds ## train the embedded model anew and put it into wat_cli/data (hours: see training/README.md)
-	$(BIN)/python -m training.asr ctc $(POOLS) --out build/mini/ctc.pt
-	$(BIN)/python -m training.asr short $(POOLS) --init build/mini/ctc.pt --out build/mini/short.pt
+	$(BIN)/python -m training.asr ctc --speech build/speech --out build/mini/ctc.pt
+	$(BIN)/python -m training.asr short --speech build/speech --init build/mini/ctc.pt --out build/mini/short.pt
 	$(BIN)/python -m training.asr full $(POOLS) --init build/mini/short.pt --out build/mini/full.pt
 	$(BIN)/python -m training.head features $(POOLS) --model build/mini/full.pt --out build/mini/features
 	$(BIN)/python -m training.head train --features build/mini/features --out build/mini/head.pt
