@@ -177,12 +177,8 @@ class Truth:
 @cache
 def trained_texts() -> frozenset[str]:
     """Every text that the embedded model's training speaks."""
-    return {
-        make(rng)
-        for make, seeds in TRAINING_SEEDS.items()
-        for rng in map(random.Random, seeds)
-        for _ in range(50)
-    }  # fmt: skip
+    chunks = ((make, random.Random(seed)) for make, seeds in TRAINING_SEEDS.items() for seed in seeds)
+    return frozenset(make(rng) for make, rng in chunks for _ in range(50))
 
 
 def screenplay() -> dict[str, list[tuple[str, str]]]:
