@@ -22,8 +22,12 @@ FLOATS = ("avg_logprob", "compression_ratio", "no_speech_prob")
 def transcribe(model: Whisper, audio: NDArray[np.float32], options: TranscribeOptions) -> dict[str, Any]:
     """`whisper.transcribe` of `audio`; before each decode above temperature 0 torch is seeded as wat documents it."""
     decode = model.decode
+    decodes = 0
 
     def seeded(segment: torch.Tensor, decoding: whisper.DecodingOptions) -> Any:
+        nonlocal decodes
+        decodes += 1
+        assert decodes <= 1000, "openai-whisper does not come to the end of this file"
         frame = inspect.currentframe()  # this one <- decode_with_fallback <- transcribe, which knows the seek
         assert frame is not None and frame.f_back is not None and frame.f_back.f_back is not None
         if decoding.temperature > 0:

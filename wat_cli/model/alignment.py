@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import torch
 from torch import Tensor
 from whisper.model import ModelDimensions, TextDecoder, Whisper
 from whisper.timing import add_word_timestamps
 from whisper.tokenizer import Tokenizer
+
+# openai-whisper's dynamic time warping is compiled by numba, whose OpenMP layer would set the thread count of the
+# OpenMP runtime that torch computes with (to all cores, whatever --threads says). Its own work queue leaves it alone.
+numba.config.THREADING_LAYER = "workqueue"
 
 
 class _DecoderOnly:
