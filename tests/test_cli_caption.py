@@ -227,6 +227,20 @@ def test_a_bad_file_for_stdout_fails(wat: Wat, tmp_path: Path) -> None:
     assert "bad.wav" in result.err
 
 
+def test_what_failed_can_be_tried_again_alone(wat: Wat, films: Path) -> None:
+    (films / "bad.wav").write_text("text")
+    assert wat("caption", films, "-f", "srt").code == 1
+    (films / "talk.srt").unlink()
+    still_bad = wat("caption", films, "-f", "srt", "--retry-failed")
+    assert still_bad.code == 1
+    assert "1 failed" in still_bad.err
+    write_wav(films / "bad.wav")
+    mended = wat("caption", films, "-f", "srt", "--retry-failed")
+    assert (mended.code, mended.err.splitlines()[-1].partition(";")[0]) == (0, "1 written")
+    assert (films / "bad.srt").exists() and not (films / "talk.srt").exists()
+    assert wat("caption", films, "-f", "srt", "--retry-failed").code == 0
+
+
 # --- for programs -----------------------------------------------------------------------------------------------------
 
 

@@ -200,7 +200,6 @@ def test_a_file_that_fails_keeps_nothing(long_talk: Path) -> None:
     "changes",
     [
         {},
-        {"language": "de", "initial_prompt": "Ada."},
         {"logprob_threshold": -4.6, "temperature_increment_on_fallback": 0.8, "best_of": 1, "language": "de"},
         {"word_timestamps": True, "language": "en"},
     ],

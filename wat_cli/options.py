@@ -206,6 +206,7 @@ class BatchOptions:
 
     audio_track: str | None = option(None, "Audio track by number (0 is the first) or language; the default-flagged one if left out.", panel="Input")
     null: bool = option(False, "Read the paths from standard input, separated by NUL (find -print0).", panel="Input", short="-0", fingerprint=False)
+    retry_failed: bool = option(False, "Do only the inputs that failed when they were last tried.", panel="Input", fingerprint=False)
     min_age: float = option(0.0, "Leave files for the next run that were changed less than so many seconds ago.", panel="Input", fingerprint=False)
     dry_run: bool = option(False, "Print what would be done and why, and write nothing.", panel="Run", fingerprint=False)
     log_json: Path | None = option(None, "Write a JSON line for each event of the run; - for standard output.", panel="Run", fingerprint=False)

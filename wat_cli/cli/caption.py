@@ -135,8 +135,11 @@ def _terminable() -> Iterator[None]:
 
 
 def _records(options: RunOptions, stack: ExitStack) -> Iterator[Progress]:
-    """What programs read: the journal and the summary, where they are asked for."""
+    """What is kept of the run: which inputs failed, and the journal and the summary where they are asked for."""
+    from wat_cli.failures import FailureList
     from wat_cli.journal import Journal, Summary
+
+    yield FailureList()
 
     path = options.batch.log_json
     if path == STDOUT:
@@ -162,7 +165,13 @@ def _discover(paths: list[str], options: RunOptions) -> Discovery:
     folder = None if options.output.to_stdout else options.output.output_dir
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"--output-dir {shown(folder)}: that is no folder")
-    return discover(named, holds_audio, listed=listed, output_dir=folder, names=options.output.names)
+    found = discover(named, holds_audio, listed=listed, output_dir=folder, names=options.output.names)
+    if options.batch.retry_failed:
+        from wat_cli.failures import failed_before
+
+        again = tuple(job for job in found.jobs if failed_before(job.source))
+        return dataclasses.replace(found, jobs=again, refused=())
+    return found
 
 
 def _refusals(found: Discovery) -> Iterator[Any]:
