@@ -38,7 +38,7 @@ def words_of(cue: Cue) -> str:
 # --- what always holds ----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(scene=scenes(), options=any_options)
 def test_hard_rules_hold_and_no_text_is_lost(scene, options) -> None:
     segments, sounds, duration = scene
@@ -51,7 +51,7 @@ def test_hard_rules_hold_and_no_text_is_lost(scene, options) -> None:
     assert Counter("".join("".join(words_of(cue) for cue in once).split())) == Counter("".join(said.split()))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(scene=scenes(), options=any_options)
 def test_sounds_never_move_speech(scene, options) -> None:
     segments, sounds, duration = scene

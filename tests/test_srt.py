@@ -60,7 +60,7 @@ def cues_of(scene, options) -> list[Cue]:
     return [c for c in layout.cues if c.end_ms < HUNDRED_HOURS and not c.lines[-1].text.isdigit()]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(scene=captionable.scenes(), options=captionable.options)
 def test_readers_agree(scene, options) -> None:
     cues = cues_of(scene, options)
@@ -89,8 +89,14 @@ def test_whole_file() -> None:
     )
     assert text == (
         "1\n00:00:00,000 --> 00:00:01,300\n[Music]\n\n"
-        "2\n01:02:03,004 --> 01:02:05,000\nFish & chips,\n5 < 6 -> ‹i>so‹/i> (\\an8}\n\n"
+        "2\n01:02:03,004 --> 01:02:05,000\nFish & chips,\n5 < 6 -> ‹i>so‹/i> (\\an8)\n\n"
     )
+
+
+def test_text_that_looks_like_a_time_stays_text() -> None:
+    text = srt_text([cue(0, 900, "from 00:00:01,000 to 00:00:02.5 or 1:02:03")])
+    assert text is not None and "from 00:00:01‚000 to 00:00:02‚5 or 1:02:03" in text
+    assert len(read_with_pysubs2(text)) == 1
 
 
 def test_hundred_hours_and_more() -> None:

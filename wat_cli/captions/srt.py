@@ -1,7 +1,7 @@
 """SubRip (SRT) text, through pysrt.
 
 SRT has no specification and no escapes, so text that a reader would take for markup is written with look-alikes:
-``<i>`` as ``‹i>``, ``{\\an8}`` as ``(\\an8}``, ``-->`` as ``->``. Cues come with clean lines, without blank ones.
+``<i>`` as ``‹i>``, ``{\\an8}`` as ``(\\an8)``, ``-->`` as ``->``. Cues come with clean lines, without blank ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from wat_cli.captions.rules import Cue, CueLine
 
 # What pysubs2, ffmpeg and players take for a tag; a lone "<" stays as it is
 _TAG = re.compile(r"<(?=\s*[/!?]?\s*[^\W\d_])")
-_BRACE = re.compile(r"\{(?=[^}]*\})|\{(?=\\)")
+_BRACES = str.maketrans("{}", "()")
+# Two times in one line are a caption's time to pysubs2, arrow or not
+_TIME = re.compile(r"(\d:\d{1,2}:\d{1,2})[.,](?=\d)")
 _BACKSLASH = re.compile(r"\\(?=[Nnh{}])")
 
 
@@ -39,8 +41,10 @@ def plain_line(text: str) -> str:
     text = text.replace("-->", "->")
     if "<" in text:
         text = _TAG.sub("‹", text)
-    if "{" in text:
-        text = _BRACE.sub("(", text)
+    if "{" in text or "}" in text:
+        text = text.translate(_BRACES)
+    if text.count(":") > 3:
+        text = _TIME.sub("\\1‚", text)
     return _BACKSLASH.sub("∖", text) if "\\" in text else text
 
 
