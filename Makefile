@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILMS := sample_media
 
-.PHONY: demo test lint films speech sounds mini clean
+.PHONY: demo test lint docs films speech sounds mini clean
 
 demo: .venv/ready ## caption the sample films with the embedded model and show one caption file
 	$(BIN)/wat caption $(FILMS) --model mini --output-dir build/demo
@@ -17,6 +17,9 @@ test: .venv/ready-test build/node ## every test, then the line that pytest close
 lint: .venv/ready-test ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: .venv/ready ## write the command reference (docs/commands.md) anew from the command line
+	$(BIN)/python -m docs.reference
 
 films: .venv/ready-training ## render sample_media again (needs ffmpeg, flite, espeak-ng, festival, fluidsynth)
 	$(BIN)/python -m sample_media.make_films
