@@ -12,6 +12,7 @@ import json
 import math
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
 from training.sounds import SoundBank, label_indices
 from training.voices import SAMPLE_RATE
@@ -29,6 +31,7 @@ from wat_cli.model.whisper_at import POOLING, WhisperAT, load_whisper
 
 CLASSES = 527
 WINDOW = 30.0
+BATCH = 8
 STEP = 0.4
 STEPS = 75
 LENGTHS = (3, 4, 5, 5, 5, 6, 8, 12, 18, 25)
@@ -77,24 +80,43 @@ def mix_window(pool: SpeechPool, bank: SoundBank, rng: random.Random) -> tuple[N
     return samples, sounding
 
 
-def make_features(model: WhisperAT, pool: SpeechPool, bank: SoundBank, windows: int, out: Path, seed: int) -> None:
+class MixedWindows(IterableDataset[tuple[NDArray[np.float32], NDArray[np.float32], list[list[Sounding]]]]):
+    """Windows in batches, mixed in a DataLoader's worker while the encoder works: samples, mel uplifts, what sounds."""
+
+    def __init__(self, speech: list[Path], sounds: Path, folds: tuple[int, ...], windows: int, seed: int) -> None:
+        self.speech, self.sounds, self.folds, self.windows, self.seed = speech, sounds, folds, windows, seed
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], list[list[Sounding]]]]:
+        rng, pool, bank = random.Random(self.seed), SpeechPool(self.speech), SoundBank(self.sounds, folds=self.folds)
+        for first in range(0, self.windows, BATCH):
+            mixed = [mix_window(pool, bank, rng) for _ in range(min(BATCH, self.windows - first))]
+            uplift = [rng.uniform(0, 1.5) if rng.random() < 0.3 else 0.0 for _ in mixed]
+            samples = np.stack([samples for samples, _ in mixed])
+            yield samples, np.array(uplift, np.float32), [sounding for _, sounding in mixed]
+
+
+def _as_is(batch: object) -> object:
+    """Keep arrays arrays on their way out of the worker: tensors would go through shared memory, which can be small."""
+    return batch
+
+
+def make_features(model: WhisperAT, mixed: MixedWindows, out: Path) -> None:
     """Write ``OUT.npy`` [windows, layers, 75, width] (half precision) and ``OUT.json`` (what sounds in each)."""
-    rng = random.Random(seed)
-    shape = (windows, model.dims.n_audio_layer, STEPS, model.dims.n_audio_state)
+    shape = (mixed.windows, model.dims.n_audio_layer, STEPS, model.dims.n_audio_state)
     features = np.lib.format.open_memmap(out.with_suffix(".npy"), "w+", np.float16, shape)
     truth: list[list[Sounding]] = []
-    size, started = 8, time.monotonic()
-    for first in range(0, windows, size):
-        mixed = [mix_window(pool, bank, rng) for _ in range(min(size, windows - first))]
-        uplift = torch.tensor([rng.uniform(0, 1.5) if rng.random() < 0.3 else 0.0 for _ in mixed])
-        mel = log_mel(torch.from_numpy(np.stack([samples for samples, _ in mixed])), uplift)
+    started = time.monotonic()
+    for samples, uplift, sounding in DataLoader(
+        mixed, batch_size=None, num_workers=1, prefetch_factor=4, collate_fn=_as_is
+    ):
+        mel = log_mel(torch.as_tensor(samples), torch.as_tensor(uplift))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            encoded = model.encode(mel, [slice(0, STEPS * POOLING)] * len(mixed))
+            encoded = model.encode(mel, [slice(0, STEPS * POOLING)] * len(mel))
         assert encoded.layer_features is not None
-        features[first : first + len(mixed)] = torch.stack(encoded.layer_features).numpy()
-        truth += [sounding for _, sounding in mixed]
-        if first % 400 == 0:
-            print(f"{first} windows, {time.monotonic() - started:.0f}s", flush=True)
+        features[len(truth) : len(truth) + len(mel)] = torch.stack(encoded.layer_features).numpy()
+        truth += sounding
+        if len(truth) % 400 == 0:
+            print(f"{len(truth)} windows, {time.monotonic() - started:.0f}s", flush=True)
     features.flush()
     rows = [[(s.start, s.end, s.labels) for s in sounding] for sounding in truth]
     out.with_suffix(".json").write_text(json.dumps(rows))
@@ -187,9 +209,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.command == "features":
-        pool = SpeechPool([args.speech / "grammar", args.speech / "loose"])
-        bank = SoundBank(args.sounds, folds=tuple(args.folds))
-        make_features(WhisperAT(load_whisper(args.model)), pool, bank, args.windows, args.out, args.seed)
+        speech = [args.speech / "grammar", args.speech / "loose"]
+        mixed = MixedWindows(speech, args.sounds, tuple(args.folds), args.windows, args.seed)
+        make_features(WhisperAT(load_whisper(args.model)), mixed, args.out)
     else:
         save_head(train_head(args.features, args.steps, args.rate, args.seed), args.out)
 
