@@ -30,6 +30,7 @@ from wat_cli.resume import ResumeLog
 from wat_cli.tagging import policy
 from wat_cli.tagging.events import events_from_tags
 from wat_cli.tagging.labels import load_labels
+from wat_cli.tagging.own_labels import spread
 from wat_cli.tagging.text import split_sound_text
 from wat_cli.tagging.voice import unvoiced
 from wat_cli.transcript import BrokenLayoutRule, Hearing, ModelIdentity, Segment, SoundEvent, Source, Transcript
@@ -198,7 +199,7 @@ def transcribe(
         models=dict(setting.models),
         settings=options.settings,
         versions=dict(setting.versions),
-        labels=tuple(label.name for label in load_labels()) if hearing.tags is not None else (),
+        labels=_labels(hearing),
         hallucinations=_hallucinations(hearing),
         incomplete=shortfall(info, track, hearing.duration),
         fingerprint=setting.fingerprint,
@@ -224,12 +225,20 @@ def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path.resolve().parent / path.name, folder.resolve())
 
 
+def _labels(hearing: Hearing) -> tuple[str, ...]:
+    """Names of the tag track's classes."""
+    if hearing.tags is None:
+        return ()
+    return hearing.tags.tuning.labels or tuple(label.name for label in load_labels())
+
+
 def decide_events(hearing: Hearing, options: RunOptions) -> tuple[SoundEvent, ...]:
     """The sounds that are captioned, from the tag track; none without one."""
     if hearing.tags is None:
         return ()
+    tags, extra = spread(hearing.tags)
     return events_from_tags(
-        hearing.tags, options.tags, policy.resolve(options.tags), hearing.segments, hearing.duration
+        tags, options.tags, policy.resolve(options.tags, extra), hearing.segments, hearing.duration
     )
 
 

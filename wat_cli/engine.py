@@ -22,10 +22,10 @@ from torch import Tensor
 from whisper.decoding import DecodingOptions, detect_language
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, Tokenizer, get_tokenizer
 
-from wat_cli.errors import UsageError
+from wat_cli.errors import CheckpointError, UsageError, shown
 from wat_cli.model.alignment import add_words
+from wat_cli.model.heads import Head, load_any_head
 from wat_cli.model.mel import LogMelMaximum, content_frames, window_mel
-from wat_cli.model.tltr import TLTR, load_head
 from wat_cli.model.whisper_at import Encoded, WhisperAT, load_whisper
 from wat_cli.options import ModelOptions, TranscribeOptions
 from wat_cli.resume import WindowRecord
@@ -41,6 +41,7 @@ from wat_cli.seek import (
     sampling_seed,
 )
 from wat_cli.tagging.grid import WHAT, WHEN, Placement, TagAccumulator, batches, place_window
+from wat_cli.tagging.labels import load_labels
 from wat_cli.tagging.tuning import head_tuning
 from wat_cli.transcript import HeadTuning, Hearing
 
@@ -90,7 +91,7 @@ class Engine:
     def __init__(
         self,
         model: WhisperAT,
-        head: TLTR | None = None,
+        head: Head | None = None,
         tagger: WhisperAT | None = None,
         tuning: HeadTuning | None = None,
     ) -> None:
@@ -403,8 +404,12 @@ def load_engine(weights: Weights, options: ModelOptions) -> Engine:
     head, tuning = None, None
     if weights.head is not None:
         dims = (tagger or model).dims
-        head = load_head(weights.head.path, layers=dims.n_audio_layer, width=dims.n_audio_state).to(compute.device)
-        tuning = head_tuning(weights.head.path)
+        path = weights.head.path
+        head = load_any_head(path, layers=dims.n_audio_layer, width=dims.n_audio_state).to(compute.device)
+        tuning = head_tuning(path)
+        if len(tuning.labels or load_labels()) != head.classes:
+            own = f"{len(tuning.labels)} labels" if tuning.labels else "no list of labels, so it would need AudioSet's 527"
+            raise CheckpointError(f"{shown(path)} has {head.classes} classes; {path.with_suffix('.json').name} has {own}")
     return Engine(model, head, tagger, tuning)
 
 

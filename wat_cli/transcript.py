@@ -80,6 +80,8 @@ class HeadTuning:
     """Probability at which a sound of the first tier starts."""
     lag: float = 0.0
     """Seconds by which this head sees a sound's edges early."""
+    labels: tuple[str, ...] = ()
+    """Its classes in order, where they are not AudioSet's 527."""
 
 
 @dataclass(frozen=True)

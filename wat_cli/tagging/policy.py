@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -203,13 +203,15 @@ def load_policy() -> Policy:
     return _at_level(Policy(classes, frozenset(), {}), "default")
 
 
-def resolve(options: TagOptions) -> Policy:
+def resolve(options: TagOptions, extra: Sequence[str] = ()) -> Policy:
     """The policy that `options` ask for.
+
+    `extra` are sounds that are not AudioSet's: they follow its classes, each captioned by its own name.
 
     Raises UsageError for a sound that is not in the table, naming the nearest, and for a file that is not what
     ``--sounds-file`` wants.
     """
-    policy = load_policy()
+    policy = _with_extra(load_policy(), extra) if extra else load_policy()
     table = _read_toml(options.sounds_file) if options.sounds_file is not None else {}
     if table:
         policy = _with_table(policy, table, f"--sounds-file {options.sounds_file}")
@@ -221,6 +223,20 @@ def resolve(options: TagOptions) -> Policy:
     hidden = {index: why for index, why in policy.hidden.items() if index not in include}
     hidden |= {index: "excluded" for index in exclude if policy.classes[index].caption}
     return replace(policy, enabled=(policy.enabled | include) - exclude, hidden=MappingProxyType(hidden))
+
+
+def _with_extra(policy: Policy, names: Sequence[str]) -> Policy:
+    groups, classes = {sound.group for sound in policy.classes}, list(policy.classes)
+    for name in names:
+        caption = " ".join(name.replace("_", " ").split())
+        caption = caption[:1].upper() + caption[1:]
+        sound = SoundClass(len(classes), "", name, 1, "", caption, caption.casefold(), "sustained", "", ())
+        group = _own_group(sound)
+        while group in groups:
+            group += "_"
+        groups.add(group)
+        classes.append(replace(sound, group=group))
+    return replace(policy, classes=tuple(classes))
 
 
 def _at_level(policy: Policy, level: str) -> Policy:

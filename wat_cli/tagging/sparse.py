@@ -36,7 +36,7 @@ def sparse_tags(track: TagTrack, labels: Sequence[str] = ()) -> dict[str, Any]:
         "steps": track.steps,
         "classes": track.classes,
         "floor": FLOOR,
-        "tuning": asdict(track.tuning),
+        "tuning": {name: value for name, value in asdict(track.tuning).items() if value != ()},
         "labels": {str(index): labels[index] for index in present if index < len(labels)},
         "when": when,
         "what": what,
@@ -82,6 +82,8 @@ def dense_tags(document: Mapping[str, Any]) -> tuple[TagTrack, tuple[str, ...]]:
         labels[_whole(int(index), "label", 0, classes - 1)] = name
     when, what = (_scores(document[kind], steps, classes) for kind in ("when", "what"))
     tuning = _tuning(document.get("tuning", {}))
+    if len(tuning.labels) not in (0, classes):
+        raise ValueError(f"tags: {len(tuning.labels)} labels for {classes} classes")
     return TagTrack(what=what, when=when, hop=TAG_HOP, tuning=tuning), tuple(labels) if any(labels) else ()
 
 
@@ -112,7 +114,14 @@ def _tuning(values: Mapping[str, Any]) -> HeadTuning:
     return HeadTuning(
         threshold=_number(values.get("threshold", default.threshold), "threshold", 0.001, 0.999),
         lag=_number(values.get("lag", default.lag), "lag", -5.0, 5.0),
+        labels=tuple(_text(label) for label in values.get("labels", ())),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("tags: a label is a text")
+    return value
 
 
 def _whole(value: Any, name: str, least: int, most: int) -> int:

@@ -13,8 +13,8 @@ def head_tuning(checkpoint: Path) -> HeadTuning:
     """The tuning kept beside `checkpoint`, or the defaults where there is none.
 
     The file is a JSON object with ``threshold`` (the probability at which this head is best cut) and perhaps ``lag``
-    (seconds by which it sees edges early); other keys are notes. A file without a threshold is about something else.
-    CheckpointError where the numbers are out of range.
+    (seconds by which it sees edges early), and ``labels`` where its classes are not AudioSet's; other keys are notes. A
+    file without a threshold is about something else. CheckpointError where the numbers are out of range.
     """
     path = checkpoint.with_suffix(".json")
     try:
@@ -30,7 +30,10 @@ def head_tuning(checkpoint: Path) -> HeadTuning:
     threshold, lag = values["threshold"], values.get("lag", 0.0)
     if not (_is_number(threshold) and _is_number(lag) and 0.0 < threshold < 1.0 and abs(lag) <= 5.0):
         raise CheckpointError(f"{path}: threshold lies between 0 and 1, lag within 5 s; remove it for the defaults")
-    return HeadTuning(float(threshold), float(lag))
+    labels = values.get("labels", [])
+    if not isinstance(labels, list) or not all(isinstance(label, str) and label.strip() for label in labels):
+        raise CheckpointError(f"{path}: labels is a list of names, one for each class of the head")
+    return HeadTuning(float(threshold), float(lag), tuple(labels))
 
 
 def _is_number(value: object) -> bool:

@@ -32,8 +32,10 @@ def unvoiced(tags: TagTrack, segments: Sequence[Segment]) -> tuple[int, ...]:
     """Positions in `segments` of text where the tagger is sure that nobody speaks or sings: probable hallucinations.
 
     Every step that the segment touches must be known and without a voice, and half a second around it, since
-    segment times are rough.
+    segment times are rough. A head with classes of its own says nothing about voices.
     """
+    if tags.tuning.labels:
+        return ()
     activity = voice_activity(tags)
     found = []
     for position, segment in enumerate(segments):
