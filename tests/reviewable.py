@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from wat_cli import sidecar
 from wat_cli.media import find_ffmpeg
 from wat_cli.options import RunOptions
 from wat_cli.tagging.labels import load_labels
-from wat_cli.transcript import Hearing, ModelIdentity, Segment, SoundEvent, Source, TagTrack, Transcript
+from wat_cli.transcript import Hearing, ModelIdentity, Segment, SoundEvent, Source, TagTrack, Transcript, Word
 
 SPEECH, MUSIC, DOG = (
     next(label.index for label in load_labels() if label.name == n) for n in ("Speech", "Music", "Dog")
@@ -50,10 +51,19 @@ def tags(seconds: float = SECONDS) -> TagTrack:
 def talk_segments() -> tuple[Segment, ...]:
     """Four lines: a sure one, an unsure one, one where no voice is heard, a sure one."""
     return (
-        segment(0, 0.5, 3.0, TEXTS[0]),
+        replace(segment(0, 0.5, 3.0, TEXTS[0]), words=talk_words()),
         segment(1, 3.5, 6.5, TEXTS[1], logprob=-0.9),
         segment(2, 11.5, 13.0, TEXTS[2]),
         segment(3, 16.5, 18.5, TEXTS[3]),
+    )
+
+
+def talk_words() -> tuple[Word, ...]:
+    """The words of the first line, evenly spread; the model is unsure of the second."""
+    found = TEXTS[0].split()
+    step = 2.5 / len(found)
+    return tuple(
+        Word(f" {word}", 0.5 + step * k, 0.5 + step * (k + 1), 0.3 if k == 1 else 0.9) for k, word in enumerate(found)
     )
 
 
@@ -108,7 +118,7 @@ def write_film(path: Path) -> Path:
 
 
 def write_site(folder: Path) -> None:
-    """Six files: a talk, a hostile one, a silent one, one whose media are gone, one broken, one not captioned."""
+    """A talk, a hostile file, a silent one, one whose media are gone, a broken one, a failed one, one not captioned."""
     film = write_film(folder / "talks" / "talk.webm")
     write_sidecar(film, transcript(film, talk_segments(), talk_events(), tags()))
     hostile = write_wav(folder / HOSTILE_NAME, seconds=3)
@@ -120,6 +130,7 @@ def write_site(folder: Path) -> None:
     write_sidecar(gone, transcript(gone, talk_segments(), talk_events(), tags()))
     (folder / "broken.json").write_text('{"schema": 1, "encoder_passes": 2, "text": "cut o')
     write_wav(folder / "new.wav")
+    (folder / "cut.mp3").write_bytes(b"ID3 and no more")
 
 
 def write_many(folder: Path, files: int) -> None:

@@ -22,9 +22,11 @@ from typer.testing import CliRunner
 from tests import reviewable
 from tests.fakes import write_wav
 from wat_cli import sidecar
+from wat_cli.batch import Outcome, Status
 from wat_cli.captions.vtt import vtt_text
 from wat_cli.cli import app
 from wat_cli.errors import ForeignOutput, OutputError, UsageError
+from wat_cli.journal import Journal
 from wat_cli.options import CaptionOptions
 from wat_cli.review import Found, build, find, write_page
 from wat_cli.review.doubts import confidence, doubts_of
@@ -325,6 +327,32 @@ def test_the_command_writes_a_page_and_says_so(tmp_path: Path) -> None:
     data = json.loads(Scripts((tmp_path / "review.html").read_text()).scripts["file-0"])
     assert len(base64.b64decode(data["loudness"]["levels"])) == 200
     assert data["media"] == "talk.wav"
+
+
+def test_the_list_says_why_a_file_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("bad.mp3", "again.mp3", "new.mp3"):
+        Path("in").mkdir(exist_ok=True)
+        (Path("in") / name).write_bytes(b"ID3")
+    outcomes = [
+        Outcome(Path("in/bad.mp3"), Status.FAILED, "cut off"),
+        Outcome(Path("in/again.mp3"), Status.FAILED, "disk full"),
+        Outcome(Path("in/again.mp3"), Status.WRITTEN),
+    ]
+    with Path("run.jsonl").open("w") as log:
+        journal = Journal(log)
+        journal.started(3)
+        for outcome in outcomes:
+            journal.closed(outcome)
+        log.write("not JSON\n[]\n")
+    done = CliRunner().invoke(app, ["review", "in", "--log", "run.jsonl", "-o", "page.html"])
+    assert done.exit_code == 0
+    rows = rows_of(Path("page.html"))
+    assert {name: (row["status"], row["detail"]) for name, row in rows.items()} == {
+        "bad.mp3": ("failed", "cut off"),
+        "again.mp3": ("uncaptioned", "no sidecar beside it"),
+        "new.mp3": ("uncaptioned", "no sidecar beside it"),
+    }
 
 
 @pytest.mark.parametrize("arguments", [["empty"], ["empty/none.json"], ["empty", "-o", "empty"]])

@@ -55,7 +55,7 @@ def site_of(folder: Path, downloads: Path) -> dict[str, Any]:
     reviewable.write_site(folder)
     reviewable.write_many(folder.with_name("many"), 1000)
     page, large = folder / "review.html", folder.with_name("many.html")
-    write_page(find([folder]), page)
+    write_page(find([folder]), page, failure=lambda path: "cut off" if path.name == "cut.mp3" else None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "SELF_CONTAINED", 100_000)
         patch.setattr(build, "TEXT_BLOCK", 10_000)
@@ -70,6 +70,7 @@ def site_of(folder: Path, downloads: Path) -> dict[str, Any]:
             ["gone.mp4", "captioned", "English"],
             ["broken.json", "unreadable"],
             ["new.wav", "not captioned"],
+            ["cut.mp3", "failed"],
         ],
         "duration": reviewable.SECONDS,
         "segments": segments,

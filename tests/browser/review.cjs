@@ -134,6 +134,7 @@ const SCENARIOS = {
     assert.match(await marks(talk.unsure), /unsure of the words.*confidence 41 %/);
     assert.match(await marks(talk.dropped), /not shown: repeats within ten seconds/);
     assert.doesNotMatch(await marks(talk.segments[0].text.trim()), /hallucination|unsure/);
+    assert.equal(await entry(page, talk.segments[0].text.trim()).locator(".unsure").textContent(), " there,");
     await page.selectOption("#entry-filter", "doubtful");
     assert.equal(await page.locator("#entries .entry").count(), 2);
   },
@@ -199,7 +200,7 @@ const SCENARIOS = {
     const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
     assert.equal(download.suggestedFilename(), "talk.json");
     await download.saveAs(path.join(site.downloads, "talk.json"));
-    assert.match(await page.textContent("#corrections"), /saved/);
+    assert.equal(await page.textContent("#corrections"), "4 corrections, saved");
   },
 
   async "keeps corrections while another file is looked at"(page) {

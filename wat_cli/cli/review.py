@@ -32,6 +32,9 @@ def review(
         bool, typer.Option("--loudness/--no-loudness", help="Decode each file once for the loudness on its timeline.")
     ] = True,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="Log of the run (wat caption --log-json): tells why files failed.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Write a page that opens from disk: every file with its outcome and doubtful places, its player and its captions.
@@ -39,7 +42,8 @@ def review(
     The page needs no network and no server. Media files are not copied: the page finds them by their place relative to
     its own. Where there is much to show, a folder beside the page holds it.
     """
-    from wat_cli.review import find, write_page
+    from wat_cli.failures import failed_before
+    from wat_cli.review import find, place, read_failures, write_page
 
     found = find(paths)
     if not found:
@@ -47,8 +51,13 @@ def review(
     page = output or (paths[0] / "review.html" if len(paths) == 1 and paths[0].is_dir() else Path("review.html"))
     if page.is_dir() or page.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--output {shown(page)}: name an HTML file, such as {shown(page / 'review.html')}")
+    reasons = read_failures(log) if log is not None else {}
+
+    def failure(path: Path) -> str | None:
+        return reasons.get(place(path)) or ("failed when it was last tried" if failed_before(path) else None)
+
     with _progress(len(found), quiet) as progress:
-        summary = write_page(found, page, loudness, progress)
+        summary = write_page(found, page, loudness, progress, failure)
     if not quiet:
         typer.echo(_line(summary), err=True)
     if open_page:

@@ -11,5 +11,6 @@ nothing.
 
 from wat_cli.review.build import Summary, write_page
 from wat_cli.review.collect import Found, find
+from wat_cli.review.failed import place, read_failures
 
-__all__ = ["Found", "Summary", "find", "write_page"]
+__all__ = ["Found", "Summary", "find", "place", "read_failures", "write_page"]

@@ -14,6 +14,7 @@ from wat_cli import sidecar
 from wat_cli.errors import ForeignOutput, OutputError, shown
 from wat_cli.outputs import part_path
 from wat_cli.review.collect import Found, read_bytes
+from wat_cli.review.failed import place
 from wat_cli.review.loudness import HOP, loudness_of
 from wat_cli.review.page import GENERATOR, base64_text, data_script, json_text, page_text, relative_url
 from wat_cli.review.views import FileView, Row, file_view, media_problem, segment_values, speech_entries
@@ -44,6 +45,7 @@ def write_page(
     page: Path,
     loudness: bool = True,
     progress: Callable[[Path], None] = lambda path: None,
+    failure: Callable[[Path], str | None] = lambda path: None,
 ) -> Summary:
     """Write the review of `found` to `page`, with a folder beside it where one file would be too large.
 
@@ -52,6 +54,7 @@ def write_page(
         page: path of the HTML file; media are addressed relative to its folder.
         loudness: decode every media file once for the loudness on its timeline.
         progress: is told each file before work on it begins.
+        failure: why a media file could not be captioned, where that is known.
 
     Raises:
         ForeignOutput: `page` or the folder beside it is not one of ours.
@@ -64,7 +67,7 @@ def write_page(
             progress(item.sidecar or page)
             review.add_sidecar(item)
         for item in (item for item in found if item.sidecar is None):
-            review.add_media(item)
+            review.add_media(item, failure)
         return review.close()
     except OSError as error:
         raise OutputError(f"{shown(page)}: cannot be written ({error.strerror or error})") from error
@@ -85,7 +88,7 @@ class _Review:
         name, path = self._names[item], item.sidecar
         try:
             row, view = _row_and_view(path, name)
-            self._captioned.add(_identity(_media(path, view.transcript)))
+            self._captioned.add(place(_media(path, view.transcript)))
             text = json_text(_file_data(view, path, self._store.page, self._loudness))
         except (sidecar.NotASidecar, OSError, *_NONSENSE) as error:
             self._rows.append(Row(name, "unreadable", _reason(error)))
@@ -94,11 +97,13 @@ class _Review:
         self._texts.add(len(self._rows), view)
         self._rows.append(row)
 
-    def add_media(self, item: Found) -> None:
+    def add_media(self, item: Found, failure: Callable[[Path], str | None]) -> None:
         """List a media file, unless it is one that a sidecar is of."""
         assert item.media is not None
-        if _identity(item.media) not in self._captioned:
-            self._rows.append(Row(self._names[item], "uncaptioned", "no sidecar beside it"))
+        if place(item.media) not in self._captioned:
+            why = failure(item.media)
+            status, detail = ("failed", why) if why else ("uncaptioned", "no sidecar beside it")
+            self._rows.append(Row(self._names[item], status, detail))
 
     def close(self) -> Summary:
         """Write the page itself."""
@@ -169,13 +174,6 @@ def _names(found: Sequence[Found]) -> dict[Found, str]:
     paths = {item: str((item.sidecar or item.media or Path()).absolute()) for item in found}
     common = os.path.commonpath([os.path.dirname(path) for path in paths.values()]) if paths else ""  # noqa: PTH120
     return {item: os.path.relpath(path, common) for item, path in paths.items()}
-
-
-def _identity(path: Path) -> bytes:
-    try:
-        return os.fsencode(os.path.realpath(path))
-    except ValueError:
-        return os.fsencode(str(path).replace("\0", ""))
 
 
 # --- where the data go ------------------------------------------------------------------------------------------------

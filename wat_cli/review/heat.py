@@ -40,11 +40,10 @@ def readable(tags: TagTrack | None) -> TagTrack | None:
 def heat_rows(tags: TagTrack, events: Sequence[SoundEvent]) -> tuple[HeatRow, ...]:
     """The strongest groups, those of `events` first: at most `ROWS`, each in hundredths."""
     policy = load_policy()
-    scores = quantized(tags.when)
     rows = []
     eventful = {event.group for event in events if event.shown}
     for group in policy.groups:
-        best = scores[:, list(policy.members(group))].max(axis=1)
+        best = quantized(tags.when[:, list(policy.members(group))]).max(axis=1, initial=0.0)
         peak = float(np.nanmax(best, initial=0.0))
         if peak >= FAINTEST or (group in eventful and peak > 0):
             row = HeatRow(_caption(policy, group), _hundredths(best))

@@ -33,7 +33,7 @@ class Row:
 
     name: str
     status: str
-    """``captioned``, ``edited``, ``silent``, ``uncaptioned`` or ``unreadable``."""
+    """``captioned``, ``edited``, ``silent``, ``failed``, ``uncaptioned`` or ``unreadable``."""
     detail: str
     """Why, or what else a reader should know."""
     language: str = ""

@@ -16,16 +16,16 @@ function make(tag, properties = {}, ...children) {
 // Characters that nobody sees and that turn text around: shown by their code, and without their effect.
 const INVISIBLE = /([\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2028\u2029\u2060\u2066-\u2069\ufeff\ufff9-\ufffb])/u;
 
-/** Text from a file as an element of its own direction, with invisible characters made visible. */
-function shown(text) {
-  const element = make("bdi");
-  for (const piece of String(text).split(INVISIBLE)) {
-    if (!piece) continue;
+/** Text from a file as nodes, with invisible characters made visible. */
+function pieces(text) {
+  return String(text).split(INVISIBLE).filter(Boolean).map((piece) => {
     const code = piece.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-    element.append(INVISIBLE.test(piece) ? make("span", { className: "invisible" }, `U+${code}`) : piece);
-  }
-  return element;
+    return INVISIBLE.test(piece) ? make("span", { className: "invisible" }, `U+${code}`) : piece;
+  });
 }
+
+/** The same in an element of its own direction, for texts within a line of ours. */
+const shown = (text) => make("bdi", {}, ...pieces(text));
 
 /** Seconds as 1:02:03.4; with `digits` decimals. */
 function clock(seconds, digits = 1) {

@@ -3,8 +3,13 @@
 const soundNames = new Map(index.sounds.map(([caption, group, label]) => [caption.toLowerCase(), { caption, group, label }]));
 byId("sounds").append(...index.sounds.map(([caption]) => make("option", { value: caption })));
 
-/** A form in the place of an entry. */
+/** A form in the place of an entry; one at a time, so that no text is lost when the list is drawn anew. */
 function openForm(entry) {
+  const open = byId("entries").querySelector("form");
+  if (open) {
+    open.querySelector("textarea, input").focus();
+    return;
+  }
   const sound = entry.kind === "sound";
   const text = sound ? make("input", { value: entry.text }) : make("textarea", { value: entry.text, rows: 3, dir: "auto" });
   if (sound) text.setAttribute("list", "sounds");
@@ -81,13 +86,17 @@ function correct(entry, { text, start, end }, visible) {
   }
   entry.changed = entry.removed || !entry.origin || differs(entry);
   current.entries.sort(byTime);
+  current.unsaved = true;
   corrected();
+  redrawEntry(entry);
 }
 
 /** Forget an entry that was added here. */
 function drop(entry) {
+  current.unsaved ||= entry.changed;
   current.entries.splice(current.entries.indexOf(entry), 1);
   corrected();
+  drawEntries();
 }
 
 function differs(entry) {
@@ -99,14 +108,13 @@ function differs(entry) {
 
 const round = (seconds) => Math.round(seconds * 1000) / 1000;
 
-/** Bring everything on the screen up to what the entries say now. */
+/** Bring captions, timeline and counts up to what the entries say now. */
 function corrected() {
   const count = current.entries.filter((entry) => entry.changed).length;
-  current.unsaved = count > 0;
+  const state = current.unsaved ? "not saved" : "saved";
   byId("save").disabled = !count;
-  byId("corrections").value = count ? `${count} ${count === 1 ? "correction" : "corrections"}, not saved` : "";
+  byId("corrections").value = count ? `${count} ${count === 1 ? "correction" : "corrections"}, ${state}` : "";
   setCues(count ? plainCues() : current.data.cues);
-  drawEntries();
   drawTimeline();
 }
 
@@ -118,6 +126,7 @@ function plainCues() {
 }
 
 function add(kind) {
+  if (byId("entries").querySelector("form")) return;
   const start = round(Math.min(player.currentTime, Math.max(0, current.data.duration - 0.1)));
   const next = current.entries.find((other) => other.kind === kind && !other.removed && other.start > start + 0.5);
   const end = round(Math.min(start + 2, next?.start ?? Infinity, current.data.duration));
@@ -197,7 +206,7 @@ function save() {
   make("a", { href: url, download: current.data.sidecar }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
   current.unsaved = false;
-  byId("corrections").value = "saved";
+  corrected();
   byId("save-hint").hidden = false;
   byId("save-hint").replaceChildren(
     "Put it in the place of ", shown(current.data.sidecar), " beside the media file, then: ", make("code", {}, "wat render ", shown(current.data.sidecar)),

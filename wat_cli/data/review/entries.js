@@ -25,6 +25,8 @@ function entriesOf(data) {
   return [...speech, ...sounds].sort(byTime);
 }
 
+const UNSURE_WORD = 0.5; // probability
+
 const byTime = (a, b) => a.start - b.start || a.end - b.end;
 
 const WANTED = {
@@ -48,6 +50,18 @@ function drawEntries() {
   followPlayer();
 }
 
+/** Bring the list up to date after `entry` was corrected: in place where it stays, else as a whole. */
+function redrawEntry(entry) {
+  const shownItems = current.entries.filter((other) => other.item).map((other) => other.item);
+  const inPlace = entry.item && WANTED[byId("entry-filter").value](entry) && shownItems.indexOf(entry.item) === [...byId("entries").children].indexOf(entry.item);
+  if (!inPlace) {
+    drawEntries();
+    return;
+  }
+  drawEntry(entry);
+  followPlayer();
+}
+
 /** Draw one entry anew in its place. */
 function drawEntry(entry) {
   if (!entry.item) return;
@@ -58,11 +72,22 @@ function drawEntry(entry) {
   const correct = make("button", { type: "button", className: "correct", onclick: () => openForm(entry) }, "Correct");
   correct.setAttribute("aria-label", `Correct the caption at ${clock(entry.start)}`);
   const hidden = Boolean(entry.removed || !entry.shown || (entry.left_out && !entry.changed));
-  const line = make("p", { className: "text", dir: "auto" }, hidden ? make("s", {}, shown(text)) : shown(text));
+  const words = entry.changed || entry.kind === "sound" ? pieces(text) : spokenWords(entry);
+  const line = make("p", { className: "text", dir: "auto", lang: entry.kind === "speech" ? current.language : "" }, ...(hidden ? [make("s", {}, ...words)] : words));
   entry.item.className = `entry ${entry.kind}`;
   entry.item.classList.toggle("doubtful", entry.doubts.length > 0 && !entry.changed);
   entry.item.classList.toggle("hidden-sound", hidden);
   entry.item.replaceChildren(go, line, make("p", { className: "marks" }, ...marks(entry)), correct);
+}
+
+/** The text, with the words that the model was unsure of underlined where it gave the words' probabilities. */
+function spokenWords({ origin, text }) {
+  const words = origin?.words ?? [];
+  if (words.map((word) => word.word).join("").trim() !== text) return pieces(text);
+  return words.flatMap(({ word, probability }) => {
+    if (probability == null || probability >= UNSURE_WORD) return pieces(word);
+    return make("span", { className: "unsure", title: `confidence ${percent(probability)}` }, ...pieces(word));
+  });
 }
 
 function marks(entry) {

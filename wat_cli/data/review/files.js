@@ -6,6 +6,7 @@ const STATUS = {
   captioned: "captioned",
   edited: "edited",
   silent: "nothing to caption",
+  failed: "failed",
   uncaptioned: "not captioned",
   unreadable: "unreadable",
 };
@@ -25,7 +26,7 @@ const collator = new Intl.Collator("en", { numeric: true });
 
 const files = { sort: 0, descending: false, order: [], drawn: 0 };
 
-const canOpen = (row) => !["uncaptioned", "unreadable"].includes(row.status);
+const canOpen = (row) => !["failed", "uncaptioned", "unreadable"].includes(row.status);
 
 function languageName(code) {
   try {

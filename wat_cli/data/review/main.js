@@ -73,6 +73,7 @@ function drawFile(row) {
   byId("file-body").hidden = false;
   byId("save-hint").hidden = true;
   byId("entry-filter").value = "";
+  current.language = languageName(row.language) === row.language ? "" : row.language;
   const facts = [STATUS[row.status], languageName(row.language), clock(data.duration, 0), row.speech == null ? "" : `speech ${percent(row.speech)}`, data.models.length ? `model ${data.models.join(", ")}` : "", row.detail];
   byId("file-facts").replaceChildren(...facts.filter(Boolean).flatMap((fact, place) => [place ? " · " : "", shown(fact)]));
   linkTo("previous-file", -1);
@@ -80,6 +81,7 @@ function drawFile(row) {
   openMedia(data.media, row.language);
   openTimeline(data);
   corrected();
+  drawEntries();
   byId("file-title").focus();
 }
 
