@@ -18,7 +18,7 @@ from wat_cli.captions.rules import HARD_RULES, SOFT_RULES, LayoutRules, rules_fo
 from wat_cli.captions.srt import srt_text
 from wat_cli.captions.vtt import vtt_text
 from wat_cli.cli import app
-from wat_cli.options import CaptionOptions
+from wat_cli.options import STYLES, CaptionOptions
 
 RULES = LayoutRules()
 
@@ -208,6 +208,22 @@ def test_no_hard_fault_in_own_files_and_the_layout_names_the_soft_ones(scene, op
         assert passes(broken)
         if not options.highlight_words and text.startswith("WEBVTT"):
             assert {(rule.cue, rule.rule) for rule in broken} == named
+
+
+FILMS = json.loads((Path(__file__).parents[1] / "sample_media" / "truth.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("film", FILMS)
+def test_the_sample_films_true_captions_break_no_rule(film: str, style: str) -> None:
+    truth = FILMS[film]
+    segments = [captionable.segment(part["start"], part["end"], part["text"]) for part in truth["speech"]]
+    sounds = [captionable.sound(event["start"], event["end"], event["caption"]) for event in truth["events"]]
+    options = CaptionOptions(style=style)
+    layout = cues_from(segments, sounds, truth["duration"], options)
+    assert all(event.shown for event in layout.events)
+    duration_ms = round(1000 * truth["duration"])
+    assert check(vtt_text(layout.cues).encode(), rules_for(options), duration_ms) == ()
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

@@ -116,6 +116,18 @@ def test_a_short_caption_takes_words_from_a_full_one() -> None:
     assert layout.broken_rules == ()
 
 
+def test_few_words_in_a_long_segment_stay_together() -> None:
+    layout = lay_out([segment(0, 2, " I heard it on the radio."), segment(2, 14, " Twelve birds.")])
+    assert shown(layout) == [(0, 1916, "I heard it on the radio."), (2000, 9000, "Twelve birds.")]
+
+
+def test_a_little_haste_does_not_tear_sentences() -> None:
+    first, second = "I remember the strange music on the stage.", "Twelve birds sat there, and nobody saw them at all."
+    layout = lay_out([segment(0, 1.9, first), segment(1.9, 6, second)])
+    assert [cue.text.replace("\n", " ") for cue in layout.cues] == [first, second]
+    assert [rule.rule for rule in layout.broken_rules] == ["reading-speed"]
+
+
 def test_captions_apart_stay_apart() -> None:
     layout = lay_out([segment(0, 0.2, " No."), segment(1.2, 3, " Of course not.")])
     assert [cue.text for cue in layout.cues] == ["No.", "Of course not."]

@@ -18,6 +18,9 @@ from wat_cli.transcript import Segment, Word
 APART_MS = 1000
 """A pause from which captions are never joined, however short they are."""
 
+HURRIED = 0.25
+"""Share of their mean reading time that two captions may lack before their words are shared out anew."""
+
 
 @dataclass
 class Draft:
@@ -186,7 +189,13 @@ def _shared(first: Draft, second: Draft, following: Draft | None, rules: LayoutR
     shared[-1].spoken_end = max(first.spoken_end, second.spoken_end)
     lacking = sum(_lacking(draft, after, rules) for draft, after in pairwise([*shared, following]) if draft)
     before = _lacking(first, second, rules) + _lacking(second, following, rules)
-    return shared if lacking < before else None
+    if len(parts) == 1:
+        lasts = shared[0].spoken_end - shared[0].start
+        return shared if lacking < before and lasts <= rules.longest_speech_ms else None
+    # words change their caption only where one could hardly be read otherwise
+    least = min(_room(first, second, rules), _room(second, following, rules))
+    hurried = least < rules.min_ms or before > HURRIED * (first.reading_ms(rules) + second.reading_ms(rules)) / 2
+    return shared if hurried and 2 * lacking <= before else None
 
 
 def settle_starts(drafts: list[Draft], duration_ms: int, rules: LayoutRules) -> None:

@@ -20,6 +20,8 @@ PAUSE_MS = 300
 """A pause between words from which a cut there is as good as one at a clause end."""
 LONG_PAUSE_MS = 2000
 """A pause that no caption should span."""
+SLOWEST_CPS = 5
+"""Columns a second below which nobody speaks."""
 JOIN_PAUSE_MS = 3000
 """Pause from which openai-whisper's writer starts a new caption although segments are joined (``utils.py``)."""
 
@@ -172,7 +174,7 @@ def _best_lines(
 
 def fits(flow: Flow, rules: LayoutRules) -> bool:
     """Whether the flow can be one caption: its lines, its duration, no long pause inside."""
-    if flow.ends[-1] - flow.starts[0] > rules.longest_speech_ms:
+    if _too_long(flow, 0, len(flow.texts), rules):
         return False
     pauses = zip(flow.ends, flow.starts[1:], strict=False) if flow.word_timed else ()
     if any(start - end > LONG_PAUSE_MS for end, start in pauses):
@@ -180,6 +182,18 @@ def fits(flow: Flow, rules: LayoutRules) -> bool:
     if flow.columns[-1] <= rules.width:
         return True
     return _lines_needed(reach(flow, rules.width), len(flow.texts)) <= rules.lines
+
+
+def _too_long(flow: Flow, first: int, stop: int, rules: LayoutRules) -> bool:
+    """Whether the units ``[first, stop)`` are spoken for longer than a caption may stay.
+
+    Few words in a long segment without word times are not slow speech but speech beside silence: when they are said is
+    not known, so there is nothing to cut at.
+    """
+    spoken = flow.ends[stop - 1] - flow.starts[first]
+    if spoken <= rules.longest_speech_ms:
+        return False
+    return flow.word_timed or 1000 * (flow.columns[stop] - flow.columns[first]) > SLOWEST_CPS * spoken
 
 
 def _lines_needed(stops: list[int], total: int) -> int:
@@ -242,7 +256,7 @@ def _haste(flow: Flow, first: int, stop: int, rules: LayoutRules) -> float:
     room = end - start if stop == len(flow.texts) else flow.starts[stop] - start - rules.gap_ms
     columns = flow.columns[stop] - flow.columns[first]
     cost = 0.0
-    if end - start > rules.longest_speech_ms and stop - first > 1:
+    if stop - first > 1 and _too_long(flow, first, stop, rules):
         cost += 20.0 + (end - start) / 1000
     if room < rules.min_ms:
         cost += 2.0
