@@ -1,4 +1,4 @@
-"""openai-whisper's `transcribe` with wat's options, sampling from wat's seeds: the truth that exactness is judged by."""
+"""openai-whisper's `transcribe` with wat's options, sampling from wat's seeds: what exactness is judged by."""
 
 from __future__ import annotations
 

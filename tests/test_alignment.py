@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from random_whisper import noises, random_whisper
 from whisper.timing import add_word_timestamps
 from whisper.tokenizer import get_tokenizer
 
-from random_whisper import noises, random_whisper
 from wat_cli.model.alignment import add_words
 from wat_cli.model.mel import LogMelMaximum, window_mel
 from wat_cli.options import APPEND_PUNCTUATIONS, PREPEND_PUNCTUATIONS

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from whisper.model import Whisper
-
 from random_whisper import Samples, noises, random_whisper, save_checkpoint
 from reference import assert_same, transcribe
+from whisper.model import Whisper
+
 from wat_cli.engine import Engine, choose_compute, load_engine, use_fast_float32
 from wat_cli.errors import UsageError
 from wat_cli.model.tltr import PREFIX, TLTR
@@ -57,7 +57,9 @@ CASES = {
     ),
     "sampling after failed thresholds": (
         40.0,
-        dataclasses.replace(PLAIN, temperature_increment_on_fallback=0.4, logprob_threshold=-4.6, best_of=2, language="de"),
+        dataclasses.replace(
+            PLAIN, temperature_increment_on_fallback=0.4, logprob_threshold=-4.6, best_of=2, language="de"
+        ),
     ),
     "a prompt carried to every window": (
         62.0,

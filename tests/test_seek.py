@@ -13,10 +13,10 @@ import torch
 import whisper.transcribe  # noqa: F401  # the module, which the package's function of that name hides
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reference import assert_same, transcribe
 from whisper.decoding import DecodingResult
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from reference import assert_same, transcribe
 from wat_cli.errors import UsageError
 from wat_cli.options import TranscribeOptions
 from wat_cli.seek import (

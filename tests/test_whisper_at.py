@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 import whisper
+from random_whisper import random_whisper, save_checkpoint
 from torch import Tensor
 from whisper.model import Whisper
 
-from random_whisper import random_whisper, save_checkpoint
 from wat_cli.errors import CheckpointError
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 

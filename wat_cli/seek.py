@@ -125,8 +125,8 @@ def needs_fallback(result: Decoded, options: TranscribeOptions) -> bool:
         result.compression_ratio > options.compression_ratio_threshold
     )
     improbable = options.logprob_threshold is not None and result.avg_logprob < options.logprob_threshold
-    silent = improbable and options.no_speech_threshold is not None and result.no_speech_prob > options.no_speech_threshold
-    return (repetitive or improbable) and not silent
+    quiet = options.no_speech_threshold is not None and result.no_speech_prob > options.no_speech_threshold
+    return (repetitive or improbable) and not (quiet and improbable)
 
 
 def is_silence(result: Decoded, options: TranscribeOptions) -> bool:

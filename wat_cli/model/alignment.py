@@ -18,7 +18,7 @@ from whisper.tokenizer import Tokenizer
 
 # openai-whisper's dynamic time warping is compiled by numba, whose OpenMP layer would set the thread count of the
 # OpenMP runtime that torch computes with (to all cores, whatever --threads says). Its own work queue leaves it alone.
-numba.config.THREADING_LAYER = "workqueue"
+numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
 
 
 class _DecoderOnly:

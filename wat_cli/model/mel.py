@@ -35,7 +35,7 @@ def content_frames(samples: int) -> int:
 
 
 def _mel_power(samples: Tensor, n_mels: int) -> Tensor:
-    """Mel power of every full frame in `samples` [batch?, n], frame 0 centred `EDGE` samples in: [batch?, n_mels, t]."""
+    """Mel power [n_mels, frames] of every full frame in `samples` [n]; frame 0 is centred `EDGE` samples in."""
     window = torch.hann_window(N_FFT, device=samples.device)
     stft = torch.stft(samples, N_FFT, HOP_LENGTH, window=window, center=False, return_complex=True)
     filters: Tensor = mel_filters(samples.device, n_mels)

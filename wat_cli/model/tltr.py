@@ -110,7 +110,7 @@ def head_from_state_dict(state_dict: Mapping[str, Tensor], name: str) -> TLTR:
 
 
 def load_head(path: Path, *, layers: int, width: int) -> TLTR:
-    """Load the head in `path` for an encoder of `layers` x `width`; CheckpointError if it does not fit or is damaged."""
+    """Load the head in `path` for an encoder of `layers` x `width`; CheckpointError for one that does not fit it."""
     state_dict = read_checkpoint(path)
     if not all(isinstance(value, Tensor) for value in state_dict.values()):
         raise CheckpointError(f"{path} is not a state dict")

@@ -96,7 +96,7 @@ def load_whisper(path: Path, name: str | None = None, device: torch.device | str
         if not isinstance(size, int) or not 0 < size <= 1_000_000:
             raise CheckpointError(f"{path}: {field_name} is {size!r}")
     if dims.n_mels not in (80, 128) or dims.n_audio_ctx != 1500:
-        raise CheckpointError(f"{path}: {dims.n_mels} mel bands, {dims.n_audio_ctx} positions are not a Whisper model's")
+        raise CheckpointError(f"{path}: {dims.n_mels} mel bands over {dims.n_audio_ctx} positions are not Whisper's")
     try:
         model = Whisper(dims)
         model.load_state_dict(state_dict)

@@ -1,0 +1,165 @@
+"""Tries at windows, many at once: each slot's window is decoded by its own rules, search and temperature.
+
+`BatchDecoder.start` begins a try in a slot whose window is loaded, `BatchDecoder.step` takes every running try one
+token further and hands out those that ended. What a try gives depends on its window and its `Try` only, whatever
+shares the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from whisper.model import Whisper
+from whisper.tokenizer import Tokenizer
+from whisper.utils import compression_ratio
+
+from wat_cli.model.decoder import SlotDecoder
+from wat_cli.model.rules import RowPast, Rules, apply_rules
+from wat_cli.model.search import BeamSearch, SampleSearch, Search
+
+
+@dataclass(frozen=True)
+class Try:
+    """How a window is to be decoded once; openai-whisper's `DecodingOptions` and their meanings."""
+
+    tokenizer: Tokenizer
+    prompt: tuple[int, ...]
+    """Text before the window, at most half the context less one."""
+    temperature: float
+    seed: int
+    """Of the generator that is drawn from above temperature 0."""
+    best_of: int | None
+    beam_size: int | None
+    patience: float | None
+    length_penalty: float | None
+    suppress_tokens: str
+
+    @property
+    def rows(self) -> int:
+        """Rows of the batch that it takes."""
+        return (self.best_of if self.temperature > 0 else self.beam_size) or 1
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a try gave: the fields of openai-whisper's `DecodingResult`."""
+
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    no_speech_prob: float
+    compression_ratio: float
+
+
+@dataclass
+class _Running:
+    """A try under way in a slot."""
+
+    search: Search
+    rules: Rules
+    tokenizer: Tokenizer
+    prompt_length: int
+    no_speech_prob: float
+
+    @property
+    def length(self) -> int:
+        """Tokens in the caches; the last sampled one is not yet."""
+        return self.prompt_length + len(self.search.sampled[0]) - 1
+
+
+class BatchDecoder:
+    """Running tries over the slots of one `SlotDecoder`."""
+
+    def __init__(self, model: Whisper, dtype: torch.dtype, slots: int, group: int) -> None:
+        """`slots` windows at once, of up to `group` beams or candidates each."""
+        self.model = model
+        self.decoder = SlotDecoder(model, dtype, slots, group)
+        self.running: dict[int, _Running] = {}
+        self.steps = self.rows_stepped = 0
+        """Decoder steps so far, and the slots that took part in them: slot occupancy is their ratio to `slots`."""
+        self._rules: dict[tuple[str | None, str], Rules] = {}
+
+    def load(self, slot: int, audio_features: Tensor) -> None:
+        """Put a window's `audio_features` [1500, width] into a slot, for every try at it."""
+        self.decoder.load(slot, audio_features)
+
+    @torch.inference_mode()
+    def start(self, slot: int, attempt: Try) -> Text | None:
+        """Begin a try in a slot; gives its text if one token ended it."""
+        tokenizer, dims = attempt.tokenizer, self.model.dims
+        prompt = [*tokenizer.sot_sequence]
+        if attempt.prompt:
+            prompt = [tokenizer.sot_prev, *attempt.prompt[-(dims.n_text_ctx // 2 - 1) :], *prompt]
+        sot = prompt.index(tokenizer.sot)
+        prefilled = self.decoder.prefill(slot, prompt, sot, attempt.rows)
+        no_speech = prefilled.at_sot[0].softmax(dim=-1)[tokenizer.no_speech] if tokenizer.no_speech else torch.nan
+        rules = self._rules_of(attempt)
+        search = self._search(attempt, min(dims.n_text_ctx // 2, dims.n_text_ctx + 1 - len(prompt)))
+        running = _Running(search, rules, tokenizer, len(prompt), float(no_speech))
+        logits = prefilled.last + rules.first_bias
+        apply_rules(logits, [RowPast.of((), rules, dims.n_vocab)], rules.timestamp_begin)
+        search.update(logits.repeat(attempt.rows, 1))
+        if search.done:
+            return _text(running)
+        # every row still holds the same prompt, so beams need no reordering here
+        self.running[slot] = running
+        return None
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[int, Text]]:
+        """Take every running try one token further; gives the slots whose try ended, with their texts."""
+        slots = sorted(self.running)
+        if not slots:
+            return []
+        self.steps += 1
+        self.rows_stepped += len(slots)
+        tries = [self.running[slot] for slot in slots]
+        logits = self.decoder.step(
+            {slot: [row[-1] for row in running.search.sampled] for slot, running in zip(slots, tries, strict=True)},
+            {slot: running.length for slot, running in zip(slots, tries, strict=True)},
+        )
+        self._bar(logits, tries)
+        ended, row = [], 0
+        for slot, running in zip(slots, tries, strict=True):
+            search = running.search
+            search.update(logits[row : row + search.rows])
+            row += search.rows
+            if search.done:
+                del self.running[slot]
+                ended.append((slot, _text(running)))
+            else:
+                self.decoder.reorder(slot, search.sources, running.prompt_length, running.length)
+        return ended
+
+    def _bar(self, logits: Tensor, tries: list[_Running]) -> None:
+        row = 0
+        pasts = []
+        for running in tries:
+            rows = running.search.rows
+            logits[row : row + rows] += running.rules.bias
+            pasts += [RowPast.of(sampled, running.rules, logits.shape[1]) for sampled in running.search.sampled]
+            row += rows
+        apply_rules(logits, pasts, tries[0].rules.timestamp_begin)
+
+    def _rules_of(self, attempt: Try) -> Rules:
+        key = (attempt.tokenizer.language, attempt.suppress_tokens)
+        if key not in self._rules:
+            vocabulary = self.model.dims.n_vocab
+            self._rules[key] = Rules.of(attempt.tokenizer, attempt.suppress_tokens, vocabulary, self.model.device)
+        return self._rules[key]
+
+    def _search(self, attempt: Try, room: int) -> Search:
+        eot = attempt.tokenizer.eot
+        if attempt.temperature == 0 and attempt.beam_size is not None:
+            return BeamSearch(attempt.beam_size, room, eot, attempt.length_penalty, attempt.patience)
+        generator = None
+        if attempt.temperature > 0:
+            generator = torch.Generator(self.model.device).manual_seed(attempt.seed)
+        return SampleSearch(attempt.rows, room, eot, attempt.length_penalty, attempt.temperature, generator)
+
+
+def _text(running: _Running) -> Text:
+    chosen = running.search.best()
+    text = running.tokenizer.decode(list(chosen.tokens)).strip()
+    return Text(chosen.tokens, chosen.avg_logprob, running.no_speech_prob, compression_ratio(text))

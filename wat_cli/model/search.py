@@ -1,0 +1,148 @@
+"""How one window's text is chosen: greedy, sampled candidates, or beams, as openai-whisper chooses (``decoding.py``).
+
+A `Search` holds the rows of one try at one window. Each step it is given its rows' logits, with the rules applied, and
+says which token each row takes and which row it goes on from; at the end it picks its best row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Categorical
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The best row of a search."""
+
+    tokens: tuple[int, ...]
+    """Sampled tokens before the first ``<|endoftext|>``."""
+    sum_logprob: float
+
+    @property
+    def avg_logprob(self) -> float:
+        """Mean log-probability, the end token counted."""
+        return self.sum_logprob / (len(self.tokens) + 1)
+
+
+class Search:
+    """Candidates for one window's text. `rows` of them go on, `room` tokens at most."""
+
+    def __init__(self, rows: int, room: int, eot: int, length_penalty: float | None) -> None:
+        self.rows, self.room, self.eot, self.length_penalty = rows, room, eot, length_penalty
+        self.sampled: list[list[int]] = [[] for _ in range(rows)]
+        self.sum_logprobs = torch.zeros(rows)
+        self.sources = list(range(rows))
+        """Which row each row goes on from, after `update`."""
+        self.done = False
+
+    def update(self, logits: Tensor) -> None:
+        """Take `logits` [rows, vocabulary] (float32) and append a token to each row."""
+        self._choose(logits)
+        if len(self.sampled[0]) >= self.room:
+            self.done = True
+
+    def _choose(self, logits: Tensor) -> None:
+        raise NotImplementedError
+
+    def candidates(self) -> list[Chosen]:
+        """The texts to choose from."""
+        return [self._cut(row, float(total)) for row, total in zip(self.sampled, self.sum_logprobs, strict=True)]
+
+    def best(self) -> Chosen:
+        """The likeliest candidate for its length (``decoding.py``, `MaximumLikelihoodRanker`)."""
+        candidates = self.candidates()
+        return candidates[int(np.argmax([c.sum_logprob / self._penalty(len(c.tokens)) for c in candidates]))]
+
+    def _penalty(self, length: int) -> float:
+        if self.length_penalty is None:
+            return max(length, 1)
+        return float(((5 + length) / 6) ** self.length_penalty)
+
+    def _cut(self, row: Sequence[int], total: float) -> Chosen:
+        return Chosen(tuple(row[: row.index(self.eot)] if self.eot in row else row), total)
+
+
+class SampleSearch(Search):
+    """Each row on its own: the likeliest token at temperature 0, drawn above it (`GreedyDecoder`).
+
+    Rows that have ended are drawn for all the same, as openai-whisper does, so that the draws are the same.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        room: int,
+        eot: int,
+        length_penalty: float | None,
+        temperature: float,
+        generator: torch.Generator | None,
+    ) -> None:
+        super().__init__(rows, room, eot, length_penalty)
+        self.temperature, self.generator = temperature, generator
+
+    def _choose(self, logits: Tensor) -> None:
+        if self.temperature == 0:
+            chosen = logits.argmax(dim=-1)
+        else:
+            probabilities = Categorical(logits=logits / self.temperature).probs
+            chosen = torch.multinomial(probabilities, 1, True, generator=self.generator).squeeze(-1)
+        logprobs = logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(dim=-1)
+        going = torch.tensor([not row or row[-1] != self.eot for row in self.sampled])
+        self.sum_logprobs += torch.where(going, logprobs.cpu(), 0.0)
+        for row, token, goes in zip(self.sampled, chosen.tolist(), going.tolist(), strict=True):
+            row.append(token if goes else self.eot)
+        self.done = all(row[-1] == self.eot for row in self.sampled)
+
+
+class BeamSearch(Search):
+    """Beam search with patience (`BeamSearchDecoder`)."""
+
+    def __init__(
+        self, beams: int, room: int, eot: int, length_penalty: float | None, patience: float | None = None
+    ) -> None:
+        super().__init__(beams, room, eot, length_penalty)
+        self.max_candidates = round(beams * (patience or 1.0))
+        self.finished: dict[tuple[int, ...], float] = {}
+
+    def _choose(self, logits: Tensor) -> None:
+        values, ids = (logits - logits.logsumexp(dim=-1, keepdim=True)).topk(self.rows + 1, dim=-1)
+        totals = (self.sum_logprobs[:, None] + values.cpu()).tolist()
+        scores: dict[tuple[int, ...], float] = {}
+        sources: dict[tuple[int, ...], int] = {}
+        for row, (row_totals, row_ids) in enumerate(zip(totals, ids.tolist(), strict=True)):
+            prefix = tuple(self.sampled[row])
+            for total, token in zip(row_totals, row_ids, strict=True):
+                scores[(*prefix, token)] = total
+                sources[(*prefix, token)] = row
+        going: list[tuple[int, ...]] = []
+        ended: dict[tuple[int, ...], float] = {}
+        for sequence in sorted(scores, key=lambda sequence: scores[sequence], reverse=True):
+            if sequence[-1] == self.eot:
+                ended[sequence] = scores[sequence]
+            else:
+                going.append(sequence)
+                if len(going) == self.rows:
+                    break
+        self.sources = [sources[sequence] for sequence in going]
+        self.sum_logprobs = torch.tensor([scores[sequence] for sequence in going])
+        self.sampled = [list(sequence) for sequence in going]
+        for sequence in sorted(ended, key=lambda sequence: ended[sequence], reverse=True):
+            if len(self.finished) >= self.max_candidates:
+                break
+            self.finished[sequence] = ended[sequence]
+        self.done = len(self.finished) >= self.max_candidates
+
+    def candidates(self) -> list[Chosen]:
+        """Finished beams, and the likeliest unfinished ones where they are too few."""
+        finished = dict(self.finished)
+        if len(finished) < self.rows:
+            for row in list(np.argsort(self.sum_logprobs.numpy()))[::-1]:
+                finished[(*self.sampled[row], self.eot)] = float(self.sum_logprobs[row])
+                if len(finished) >= self.rows:
+                    break
+        return [self._cut(sequence, total) for sequence, total in finished.items()]
