@@ -408,8 +408,9 @@ def load_engine(weights: Weights, options: ModelOptions) -> Engine:
         head = load_any_head(path, layers=dims.n_audio_layer, width=dims.n_audio_state).to(compute.device)
         tuning = head_tuning(path)
         if len(tuning.labels or load_labels()) != head.classes:
-            own = f"{len(tuning.labels)} labels" if tuning.labels else "no list of labels, so it would need AudioSet's 527"
-            raise CheckpointError(f"{shown(path)} has {head.classes} classes; {path.with_suffix('.json').name} has {own}")
+            own = f"{len(tuning.labels)} labels" if tuning.labels else "no labels, so there must be AudioSet's 527"
+            beside = path.with_suffix(".json").name
+            raise CheckpointError(f"{shown(path)} has {head.classes} classes; {beside} has {own}")
     return Engine(model, head, tagger, tuning)
 
 

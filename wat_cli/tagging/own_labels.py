@@ -1,4 +1,4 @@
-"""Heads whose classes are not AudioSet's: their scores laid into AudioSet's columns, with columns of their own after."""
+"""Heads whose classes are not AudioSet's: their scores in AudioSet's columns, and in columns of their own after them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def spread(tags: TagTrack) -> tuple[TagTrack, tuple[str, ...]]:
         raise ValueError(f"{len(labels)} labels for {tags.classes} classes")
     known = {label.name.casefold(): label.index for label in load_labels()}
     extra = tuple(label for label in labels if label.casefold() not in known)
-    columns = [known.get(label.casefold(), len(known) + extra.index(label) if label in extra else -1) for label in labels]
+    own = {label: len(known) + position for position, label in enumerate(extra)}
+    columns = [own[label] if label in own else known[label.casefold()] for label in labels]
 
     def wide(scores: NDArray[np.float32]) -> NDArray[np.float32]:
         spread_out = np.zeros((len(scores), len(known) + len(extra)), np.float32)
