@@ -120,7 +120,7 @@ def write_film(path: Path) -> Path:
 def write_site(folder: Path) -> None:
     """A talk, a hostile file, a silent one, one whose media are gone, a broken one, a failed one, one not captioned."""
     film = write_film(folder / "talks" / "talk.webm")
-    write_sidecar(film, transcript(film, talk_segments(), talk_events(), tags()))
+    write_sidecar(film, transcript(film, (*talk_segments(), segment(4, 19.0, 20.0, "")), talk_events(), tags()))
     hostile = write_wav(folder / HOSTILE_NAME, seconds=3)
     lines = (segment(0, 0.2, 1.0, HOSTILE_TEXT), segment(1, 1.2, 2.0, "Another needle, nédlé line."))
     write_sidecar(hostile, transcript(hostile, lines, (), None, 3.0, "de"))

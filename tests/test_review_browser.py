@@ -139,10 +139,11 @@ def test_a_saved_correction_keeps_the_rest_to_the_letter(session: tuple[dict[str
     }
     record = sidecar.read(folder / "downloads" / "talk.json")
     assert not record.unchanged, "a person's work must not pass for wat's own"
-    first, unsure, added, last = record.transcript.hearing.segments
+    first, unsure, added, last, blank = record.transcript.hearing.segments
     assert (first.start, first.end, first.text) == (0.5, 2.75, f" {CORRECTION['text']}")
     assert unsure == reviewable.talk_segments()[1]
     assert last == reviewable.talk_segments()[3]
+    assert blank == reviewable.segment(4, 19.0, 20.0, ""), "not listed, since never captioned, but kept"
     assert added.id not in {segment.id for segment in (first, unsure, last)}
     dog, applause = record.transcript.events
     assert dog == reviewable.talk_events()[0]

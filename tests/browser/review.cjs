@@ -135,6 +135,7 @@ const SCENARIOS = {
     assert.match(await marks(talk.dropped), /not shown: repeats within ten seconds/);
     assert.doesNotMatch(await marks(talk.segments[0].text.trim()), /hallucination|unsure/);
     assert.equal(await entry(page, talk.segments[0].text.trim()).locator(".unsure").textContent(), " there,");
+    assert.equal(await page.locator("#entries .entry").count(), talk.segments.length + 2);
     await page.selectOption("#entry-filter", "doubtful");
     assert.equal(await page.locator("#entries .entry").count(), 2);
   },

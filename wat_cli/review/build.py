@@ -259,7 +259,7 @@ class _Texts:
         """Take up the text of file `number`."""
         lines = [(segment.start, segment.text.strip()) for segment in view.transcript.hearing.segments]
         lines += [(event.start, f"[{event.caption}]") for event in view.transcript.events if event.shown]
-        self._block.append([number, sorted(lines)])
+        self._block.append([number, sorted(line for line in lines if line[1])])
         self._size += sum(len(text) for _, text in lines)
         if self._size >= TEXT_BLOCK:
             self.close()

@@ -121,7 +121,7 @@ function corrected() {
 /** A cue for each entry: what is played until `wat render` lays the corrected captions out. */
 function plainCues() {
   return current.entries
-    .filter((entry) => entry.shown && !entry.removed && !(entry.left_out && !entry.changed))
+    .filter((entry) => entry.shown && !entry.removed && !entry.blank && !(entry.left_out && !entry.changed))
     .map((entry) => [entry.start * 1000, entry.end * 1000, entry.kind === "sound" ? `[${entry.text}]` : entry.text]);
 }
 

@@ -9,6 +9,7 @@ function entriesOf(data) {
     end: segment.end,
     text: segment.text.trim(),
     shown: true,
+    blank: !segment.text.trim(), // never captioned, but kept when corrections are saved
     ...data.speech[place],
   }));
   const sounds = data.events.map((event) => ({
@@ -38,7 +39,8 @@ const WANTED = {
 };
 
 function drawEntries() {
-  const wanted = WANTED[byId("entry-filter").value];
+  const chosen = WANTED[byId("entry-filter").value];
+  const wanted = (entry) => !entry.blank && chosen(entry);
   const items = current.entries.filter(wanted).map((entry) => {
     entry.item = make("li", {});
     drawEntry(entry);
@@ -52,9 +54,9 @@ function drawEntries() {
 
 /** Bring the list up to date after `entry` was corrected: in place where it stays, else as a whole. */
 function redrawEntry(entry) {
-  const shownItems = current.entries.filter((other) => other.item).map((other) => other.item);
-  const inPlace = entry.item && WANTED[byId("entry-filter").value](entry) && shownItems.indexOf(entry.item) === [...byId("entries").children].indexOf(entry.item);
-  if (!inPlace) {
+  const items = current.entries.map((other) => other.item).filter(Boolean);
+  const place = [...byId("entries").children].indexOf(entry.item);
+  if (place < 0 || items[place] !== entry.item || !WANTED[byId("entry-filter").value](entry)) {
     drawEntries();
     return;
   }

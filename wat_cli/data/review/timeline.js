@@ -74,7 +74,7 @@ const xOf = (seconds, width) => ((seconds - timeline.from) / (timeline.to - time
 const DRAW = {
   axis(context, lane, width, color) {
     const rough = ((timeline.to - timeline.from) / width) * 80;
-    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600].find((s) => s >= rough) ?? 7200;
+    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600].find((s) => s >= rough) ?? 3600 * Math.ceil(rough / 3600);
     context.fillStyle = color("text");
     context.font = "11px system-ui, sans-serif";
     for (let tick = Math.ceil(timeline.from / step); tick * step <= timeline.to; tick++) {
@@ -94,7 +94,7 @@ const DRAW = {
   heat,
   speech(context, lane, width, color) {
     for (const entry of current.entries) {
-      if (entry.kind !== "speech" || entry.removed) continue;
+      if (entry.kind !== "speech" || entry.removed || entry.blank) continue;
       bar(context, lane, width, entry, color(entry.doubts.length && !entry.changed ? "doubt" : "speech"));
     }
   },
