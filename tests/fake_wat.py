@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes import FakeEngine
+from wat_cli.checkpoints import ResolvedWeights
+from wat_cli.options import ModelOptions
 
 DELAY = float(os.environ.get("FAKE_WAT_DELAY", "0"))
 
@@ -25,6 +27,11 @@ class SlowEngine(FakeEngine):
         return super().hear(*arguments, **rest)
 
 
+def load_slow(weights: ResolvedWeights, options: ModelOptions) -> SlowEngine:
+    """What `wat_cli.engine.load_engine` is to the real one."""
+    return SlowEngine()
+
+
 def _slow(function: Any) -> Any:
     def call(*arguments: Any, **rest: Any) -> Any:
         time.sleep(DELAY / 10)
@@ -34,6 +41,10 @@ def _slow(function: Any) -> Any:
 
 
 if __name__ == "__main__":
+    if "--jobs" in sys.argv:
+        from wat_cli import parallel
+
+        parallel.run_parallel.__defaults__ = (load_slow,)  # a worker cannot see this process's modules
     engine = types.ModuleType("wat_cli.engine")
     engine.load_engine = lambda weights, options: SlowEngine()  # type: ignore[attr-defined]
     sys.modules["wat_cli.engine"] = engine

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from wat_cli.checkpoints import ResolvedWeights
+from wat_cli.errors import WeightsMissing
 from wat_cli.media import SAMPLE_RATE, PcmSpool
-from wat_cli.options import TranscribeOptions
+from wat_cli.options import ModelOptions, TranscribeOptions
 from wat_cli.resume import ResumeLog, WindowRecord
 from wat_cli.tagging.labels import load_labels
 from wat_cli.transcript import TAG_HOP, Hearing, Segment, TagTrack
@@ -95,6 +100,30 @@ class FakeEngine:
         scores = np.full((len(loud), CLASSES), 0.01, np.float32)
         scores[loud, MUSIC] = 0.9
         return TagTrack(what=scores, when=scores.copy())
+
+
+def load_fake(weights: ResolvedWeights, options: ModelOptions) -> FakeEngine:
+    """What `wat_cli.engine.load_engine` is to the real one."""
+    return FakeEngine()
+
+
+def load_fatal(weights: ResolvedWeights, options: ModelOptions) -> FakeEngine:
+    """An engine that takes its process with it when it hears a poisoned file, as a lack of memory would."""
+    engine = FakeEngine()
+    hear = engine.hear
+
+    def fatal(pcm: PcmSpool, *arguments: Any, **rest: Any) -> Hearing:
+        if pcm.read(0, 1)[0] == np.float32(FakeEngine.poison):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return hear(pcm, *arguments, **rest)
+
+    engine.hear = fatal  # type: ignore[method-assign]
+    return engine
+
+
+def load_nothing(weights: ResolvedWeights, options: ModelOptions) -> FakeEngine:
+    """An engine whose weights are gone."""
+    raise WeightsMissing("no weights")
 
 
 def write_wav(path: Path, seconds: float = 1.0, level: float = 0.1, first: int | None = None) -> Path:

@@ -55,6 +55,7 @@ OWN = {
         "rendering",
         "embed",
     },
+    "parallel": {"batch", "captioning", "checkpoints", "discovery", "engine", "options"},
     "failures": {"batch", "checkpoints"},
     "journal": {"errors", "discovery", "batch", "outputs"},
     "review": {
@@ -82,6 +83,7 @@ OUTSIDE = {
     "ffmpeg": {"media"},
     "imageio_ffmpeg": {"media"},
     "subprocess": {"media", "doctor"},
+    "joblib": {"parallel"},
     "requests": {"checkpoints"},
     "pysrt": {"captions"},
     "filelock": {"checkpoints", "batch", "outputs", "locks", "training"},

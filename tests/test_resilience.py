@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -83,6 +84,23 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(films: Path) -> None:
     assert {name: comparable(name, data) for name, data in found.items()} == {
         name: comparable(name, data) for name, data in expected.items()
     }
+    assert [path.name for path in films.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_interrupt_ends_several_workers_cleanly(films: Path) -> None:
+    with wat(films, "--jobs", "2", "--log-json", "-", delay=0.5) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "file-end" in line:
+                break
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert "What was in work was dropped" in err and "Traceback" not in err
+    with wat(films, "--jobs", "2") as again:
+        _, err = again.communicate(timeout=60)
+    assert again.returncode == 0, err
+    assert len(visible(films)) == 4 * FILES
     assert [path.name for path in films.iterdir() if path.name.startswith(".")] == []
 
 

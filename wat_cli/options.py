@@ -208,6 +208,7 @@ class BatchOptions:
     null: bool = option(False, "Read the paths from standard input, separated by NUL (find -print0).", panel="Input", short="-0", fingerprint=False)
     retry_failed: bool = option(False, "Do only the inputs that failed when they were last tried.", panel="Input", fingerprint=False)
     min_age: float = option(0.0, "Leave files for the next run that were changed less than so many seconds ago.", panel="Input", fingerprint=False)
+    jobs: int = option(1, "Worker processes, each with a model of its own; they share the CPU's cores.", panel="Run", fingerprint=False)
     dry_run: bool = option(False, "Print what would be done and why, and write nothing.", panel="Run", fingerprint=False)
     log_json: Path | None = option(None, "Write a JSON line for each event of the run; - for standard output.", panel="Run", fingerprint=False)
     summary: Path | None = option(None, "Write what the run came to, as JSON.", panel="Run", fingerprint=False)
@@ -215,6 +216,7 @@ class BatchOptions:
     verbose: bool = option(False, "Say more: tracks, models, timings, tracebacks.", panel="Run", short="-v", fingerprint=False)
 
     def __post_init__(self) -> None:
+        _check(self.jobs >= 1, f"--jobs {self.jobs}: it is 1 or more")
         _check(self.min_age >= 0, f"--min-age {self.min_age}: it cannot be negative")
 
 

@@ -110,14 +110,22 @@ def _work(
         progress.closed(outcome)
     if weights is None:
         return report.exit_code
+    workers = min(options.batch.jobs, len(found.jobs))
     captioner = _captioner(options, weights, progress)
     try:
         with _terminable():
-            for outcome in run(found.jobs, captioner):
+            if workers == 1:
+                outcomes = run(found.jobs, captioner)
+            else:
+                from wat_cli.parallel import run_parallel
+
+                outcomes = run_parallel(found.jobs, options, weights, workers, progress)
+            for outcome in outcomes:
                 report.add(outcome)
     except KeyboardInterrupt:
-        dropped = f" {shown(captioner.current.source)} was dropped." if captioner.current else ""
-        progress.note(f"interrupted.{dropped} What is finished stays; run again to go on.")
+        dropped = "What was in work" if workers > 1 else shown(captioner.current.source) if captioner.current else ""
+        told = f" {dropped} was dropped." if dropped else ""
+        progress.note(f"interrupted.{told} What is finished stays; run again to go on.")
         return ExitCode.INTERRUPTED
     return report.exit_code
 
