@@ -41,6 +41,8 @@ def missing() -> str | None:
     """Why there is no browser to test in; None where there is one."""
     if BROWSER is None:
         return "no Chromium on this machine (apt install chromium)"
+    if subprocess.run([BROWSER, "--version"], capture_output=True).returncode != 0:
+        return f"{BROWSER} does not run"  # Ubuntu's stands for a snap
     if shutil.which("node") is None:
         return "node is not installed"
     return None if MODULES.is_dir() else "playwright-core and axe-core are not installed (make build/browser)"
