@@ -22,7 +22,7 @@ from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job, Outputs
 from wat_cli.errors import ExitCode, WeightsMissing
 from wat_cli.media import AudioStream, MediaInfo, find_ffmpeg
-from wat_cli.options import BatchOptions, OutputOptions, RunOptions, TagOptions, TranscribeOptions
+from wat_cli.options import BatchOptions, CaptionOptions, OutputOptions, RunOptions, TagOptions, TranscribeOptions
 
 WEIGHTS = ResolvedWeights(
     WeightFile("mini", Path("mini.pt"), "a" * 64), WeightFile("mini_head", Path("h"), "b" * 64), None
@@ -168,6 +168,20 @@ def test_an_input_replaced_by_one_of_the_same_size_is_done_again(talk: Path) -> 
     caption(talk)
     write_wav(talk, 2.0, level=0.4)
     assert again(talk)[0].status is Status.WRITTEN
+
+
+def test_another_layout_is_written_from_what_was_heard(talk: Path) -> None:
+    caption(talk)
+    plain = talk.with_suffix(".srt").read_text(encoding="utf-8")
+    brief = RunOptions(captions=CaptionOptions(max_duration=1.0))
+    assert again(talk, brief)[1] == 0
+    assert talk.with_suffix(".srt").read_text(encoding="utf-8") != plain
+    record = sidecar.read(talk.with_suffix(".json"))
+    assert record.unchanged and record.transcript.settings["max_duration"] == 1.0
+    assert again(talk, brief)[0].up_to_date
+    outcome, heard = again(talk)
+    assert (outcome.status, heard) == (Status.WRITTEN, 0)
+    assert talk.with_suffix(".srt").read_text(encoding="utf-8") == plain
 
 
 def test_a_missing_output_is_written_again(talk: Path) -> None:

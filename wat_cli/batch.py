@@ -251,7 +251,7 @@ class Captioner:
                 outputs.recover(job.outputs.sidecar, job.outputs.all())
                 verdict = captioning.judge(job, self.setting)  # another run may have done it until now
                 if verdict.due and verdict.heard:
-                    again = captioning.write_again(job, self.setting.options)
+                    again = captioning.write_again(job, self.setting)
                     elapsed = time.perf_counter() - started
                     return Outcome(job.source, Status.WRITTEN, outputs=again.paths, wall_seconds=elapsed)
                 if verdict.due:

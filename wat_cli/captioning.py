@@ -25,7 +25,7 @@ from wat_cli.captions.formats import origin_note
 from wat_cli.discovery import Job
 from wat_cli.errors import ForeignOutput, MediaError, shown
 from wat_cli.media import SAMPLE_RATE, AudioStream, MediaInfo, PcmSpool, choose_track, decode_pcm, probe
-from wat_cli.options import RunOptions, TranscribeOptions
+from wat_cli.options import RunOptions, TranscribeOptions, settings_of
 from wat_cli.resume import ResumeLog
 from wat_cli.tagging import policy
 from wat_cli.tagging.events import events_from_tags
@@ -74,7 +74,7 @@ class Verdict:
     reason: str
     """Why not; or why again."""
     heard: bool = False
-    """Due for formats alone: what was heard stands in the sidecar, and no model is needed."""
+    """Due for formats or layout alone: what was heard stands in the sidecar, and no model is needed."""
     up_to_date: bool = False
     """Not due because an earlier run did it all: nothing that anybody has to know."""
 
@@ -113,12 +113,22 @@ def judge(job: Job, setting: Setting) -> Verdict:
     before = standing.record.transcript
     if not _is_source(before.source, job.source):
         return Verdict(True, "the input has changed")
-    if before.fingerprint != setting.fingerprint:
-        return Verdict(True, "other settings")
     missing = {name: path.name for name, path in wanted.items() if path.name not in standing.settled}
+    if before.fingerprint != setting.fingerprint:
+        if _differs_in_layout_only(before, setting):
+            return Verdict(True, "another layout", heard="npz" not in missing)
+        return Verdict(True, "other settings")
     if missing:
         return Verdict(True, f"{', '.join(missing.values())} missing", heard="npz" not in missing)
     return Verdict(False, "up to date", up_to_date=True)
+
+
+def _differs_in_layout_only(before: Transcript, setting: Setting) -> bool:
+    """Whether the same was heard and only the captions are to be laid out in another way."""
+    layout = settings_of([setting.options.captions])
+    as_before = {name: before.settings.get(name) for name in layout}
+    settings = {**setting.options.settings, **as_before}
+    return sidecar.fingerprint(settings, setting.models) == before.fingerprint
 
 
 def _is_source(source: Source, path: Path) -> bool:
@@ -237,9 +247,7 @@ def decide_events(hearing: Hearing, options: RunOptions) -> tuple[SoundEvent, ..
     if hearing.tags is None:
         return ()
     tags, extra = spread(hearing.tags)
-    return events_from_tags(
-        tags, options.tags, policy.resolve(options.tags, extra), hearing.segments, hearing.duration
-    )
+    return events_from_tags(tags, options.tags, policy.resolve(options.tags, extra), hearing.segments, hearing.duration)
 
 
 def _hallucinations(hearing: Hearing) -> tuple[int, ...]:
@@ -315,10 +323,11 @@ class Written:
     """What a reader should know, as the sidecar says it."""
 
 
-def write_again(job: Job, options: RunOptions) -> Written:
-    """Write the outputs that are asked for from what an earlier run heard: more formats, without a model."""
+def write_again(job: Job, setting: Setting) -> Written:
+    """Write the outputs that are asked for from what an earlier run heard: other formats, another layout, no model."""
     transcript = sidecar.read(job.outputs.sidecar).transcript
-    return write(job, transcript, Stopwatch(dict(transcript.timings)), options, from_sidecar=True)
+    transcript = dataclasses.replace(transcript, settings=setting.options.settings, fingerprint=setting.fingerprint)
+    return write(job, transcript, Stopwatch(dict(transcript.timings)), setting.options, from_sidecar=True)
 
 
 def write(
