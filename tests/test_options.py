@@ -14,6 +14,7 @@ from wat_cli.cli.parameters import familiar, option_name, option_type
 from wat_cli.errors import UsageError
 from wat_cli.languages import CODES, LANGUAGES
 from wat_cli.options import (
+    WHISPER_DIFFERENCES,
     BatchOptions,
     CaptionOptions,
     ModelOptions,
@@ -22,15 +23,6 @@ from wat_cli.options import (
     TagOptions,
     TranscribeOptions,
 )
-
-DIFFERENCES = {
-    "model": "small, the smallest with a useful head for sounds",
-    "device": "auto: whisper chooses when its parser is built, wat when the model is loaded",
-    "output_dir": "beside the source, so that a tree of media can be captioned in place",
-    "output_format": "srt,vtt,json, and a list by comma",
-    "verbose": "replaced by -q and -v; it prints more about a run, not the text",
-}
-"""Options of ``whisper`` that differ here, and why. Everything else has its name, default and values."""
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +50,13 @@ def test_every_option_of_whisper_is_here_with_its_default(whisper_options: dict[
     ours = our_fields()
     assert set(whisper_options) <= set(ours)
     differing = {name for name, action in whisper_options.items() if ours[name].default != action.default}
-    assert differing == set(DIFFERENCES)
+    assert differing == set(WHISPER_DIFFERENCES)
 
 
 def test_options_of_whisper_have_its_choices_and_short_names(whisper_options: dict[str, argparse.Action]) -> None:
     ours = our_fields()
     for name, action in whisper_options.items():
-        if action.choices and name not in ("language", *DIFFERENCES):
+        if action.choices and name not in ("language", *WHISPER_DIFFERENCES):
             assert tuple(action.choices) == ours[name].metadata["choices"]
         shorts = [text for text in action.option_strings if not text.startswith("--")]
         assert shorts == ([ours[name].metadata["short"]] if shorts else [])

@@ -61,6 +61,7 @@ class Report:
     """All outcomes of a run."""
 
     outcomes: list[Outcome] = field(default_factory=list)
+    begun: float = field(default_factory=time.perf_counter)
 
     def add(self, outcome: Outcome) -> None:
         """Count one more."""
@@ -84,8 +85,8 @@ class Report:
 
     @property
     def wall_seconds(self) -> float:
-        """Seconds spent on the files."""
-        return sum(outcome.wall_seconds for outcome in self.outcomes)
+        """Seconds since the run began."""
+        return time.perf_counter() - self.begun
 
     def __str__(self) -> str:
         counts = self.counts

@@ -18,6 +18,15 @@ from wat_cli.languages import language_code
 PREPEND_PUNCTUATIONS = "\"'“¿([{-"
 APPEND_PUNCTUATIONS = "\"'.。,，!！?？:：”)]}、"
 
+WHISPER_DIFFERENCES = {
+    "model": "small, the smallest with a useful head for sounds",
+    "device": "auto: chosen when the model is loaded",
+    "output_dir": "beside the source, so that a tree of media is captioned in place",
+    "output_format": "srt,vtt,json, and a list by comma",
+    "verbose": "replaced by -q and -v, which say less and more about the run",
+}
+"""The options of openai-whisper's command line whose default or meaning differs here. All others are as there."""
+
 
 def option(
     default: Any,

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wat_cli.cli.parameters import build, signature
+from wat_cli.cli.parameters import build, option_name, signature
 from wat_cli.errors import ExitCode, MissingDependency, UsageError, shown
 from wat_cli.options import (
     STDOUT,
+    WHISPER_DIFFERENCES,
     BatchOptions,
     CaptionOptions,
     ModelOptions,
@@ -39,7 +40,12 @@ GROUPS = (OutputOptions, ModelOptions, TagOptions, CaptionOptions, TranscribeOpt
 EPILOG = """Examples:  wat caption ./videos  ·  wat caption talk.mp4 -f srt -o -  ·
 find /archive -name '*.mkv' -print0 | wat caption -0 -o captions
 
-Exit codes: 0 done or nothing to do, 1 some files failed, 2 usage, 3 something is missing, 130 interrupted."""
+openai-whisper's options have its names, defaults and values (--word_timestamps True is read too), but for
+{differences}.
+
+Exit codes: 0 done or nothing to do, 1 some files failed, 2 usage, 3 something is missing, 130 interrupted.""".format(
+    differences="; ".join(f"{option_name(name)}: {difference}" for name, difference in WHISPER_DIFFERENCES.items())
+)
 
 _PATHS = inspect.Parameter(
     "paths",
