@@ -13,10 +13,12 @@ import wat_cli
 from wat_cli.cli import caption, review
 from wat_cli.cli.check import check
 from wat_cli.cli.doctor import doctor
+from wat_cli.cli.evaluate import evaluate
 from wat_cli.cli.heads import heads
 from wat_cli.cli.models import models_app
 from wat_cli.cli.parameters import FamiliarCommand
 from wat_cli.cli.render import render
+from wat_cli.cli.train import train
 from wat_cli.errors import ExitCode, WatError
 
 app = typer.Typer(
@@ -49,6 +51,8 @@ app.command("render", cls=FamiliarCommand)(render)
 app.command("check", cls=FamiliarCommand)(check)
 app.command("review", cls=FamiliarCommand, epilog=review.EPILOG)(review.review)
 app.command("doctor", cls=FamiliarCommand)(doctor)
+app.command("train", cls=FamiliarCommand)(train)
+app.command("evaluate", cls=FamiliarCommand)(evaluate)
 app.command("heads", cls=FamiliarCommand)(heads)
 
 

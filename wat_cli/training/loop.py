@@ -253,4 +253,3 @@ def predict(head: Head, features: Features, clips: int, recipe: Recipe, batch: i
                 counts[clip] += 1
     probabilities: NDArray[np.float32] = sums / counts
     return probabilities
-

@@ -1,0 +1,127 @@
+"""What `wat train` and `wat evaluate` share: a data set, an encoder, and the clips' features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wat_cli.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from wat_cli.training.cache import FeatureCache
+    from wat_cli.training.datasets import Dataset
+    from wat_cli.training.encoder import Encoder
+    from wat_cli.training.runs import Data
+
+LIVE = "none"
+"""``--cache none``: nothing is kept."""
+
+DataPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="A manifest (.csv with path,start,end,labels,fold or .jsonl), one of AudioSet's CSV files, or a folder of "
+        "ESC-50's or ESC-10's shape.",
+    ),
+]
+Audio = Annotated[
+    Path | None,
+    typer.Option("--audio", help="Folder of the clips, where it is not DATA's own.", rich_help_panel="Data"),
+]
+Model = Annotated[str, typer.Option("--model", envvar="WAT_MODEL", help="The frozen encoder.", rich_help_panel="Model")]
+ModelDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--model-dir", envvar="WAT_MODEL_DIR", help="Folder that holds or receives weights.", rich_help_panel="Model"
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", envvar="WAT_DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel="Model"),
+]
+Threads = Annotated[
+    int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves it to torch.", rich_help_panel="Model")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", envvar="WAT_OFFLINE", help="Never fetch anything.", rich_help_panel="Model")
+]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        "--cache", help="Folder for the encoder's features (in the user's cache if left out); none keeps nothing.",
+        rich_help_panel="Data",
+    ),
+]  # fmt: skip
+Fold = Annotated[
+    int | None, typer.Option("--fold", help="The fold that is held out (data sets with folds).", rich_help_panel="Data")
+]
+
+
+def say(text: str) -> None:
+    """Messages go to stderr."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def loaded_encoder(model: str, model_dir: Path | None, device: str, threads: int, offline: bool) -> Iterator[Encoder]:
+    """The frozen encoder, fetched if need be."""
+    from wat_cli.cli.download_bar import DownloadBar
+    from wat_cli.options import ModelOptions
+    from wat_cli.training.encoder import load_encoder
+
+    options = ModelOptions(model=model, model_dir=model_dir, device=device, threads=threads, offline=offline)
+    with DownloadBar() as bar:
+        encoder = load_encoder(options, bar)
+    say(f"{encoder.name}: {encoder.layers} layers x {encoder.width}, on {encoder.model.device}")
+    yield encoder
+
+
+@contextmanager
+def heard(encoder: Encoder, cache: str | None, *datasets: Dataset) -> Iterator[tuple[Data, ...]]:
+    """The clips of each data set that can be read, with their features."""
+    from wat_cli.training.cache import FeatureCache
+    from wat_cli.training.features import LiveFeatures, pieces
+    from wat_cli.training.runs import Data
+
+    datasets = tuple(pieces(dataset) for dataset in datasets)
+    if cache == LIVE:
+        yield tuple(Data(dataset, LiveFeatures(encoder.model, dataset.clips)) for dataset in datasets)
+        return
+    folder = Path(cache) if cache is not None else default_cache()
+    with FeatureCache(folder, encoder.sha256, encoder.layers, encoder.width, write=True) as store:
+        yield tuple(_extracted(encoder, store, dataset) for dataset in datasets)
+
+
+def _extracted(encoder: Encoder, store: FeatureCache, dataset: Dataset) -> Data:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from wat_cli.training.features import CachedFeatures, extract
+    from wat_cli.training.runs import Data
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("hearing", total=len(dataset.clips))
+        size = 8 if encoder.model.device.type == "cpu" else 32
+        result = extract(
+            encoder.model, dataset, store, batch=size, progress=lambda done, _: bar.update(task, completed=done)
+        )
+    for path, reason in result.left_out[:10]:
+        say(f"left out: {shown(path)}: {reason.removeprefix(f'{shown(path)}: ')}")
+    if len(result.left_out) > 10:
+        say(f"left out: {len(result.left_out) - 10} more files")
+    if not result.dataset.clips:
+        raise UsageError("None of the clips can be read.")
+    say(f"{len(result.dataset.clips)} clips, {result.encoded} of them heard now; features in {shown(store.folder)}")
+    return Data(result.dataset, CachedFeatures(store, result.dataset.clips))
+
+
+def default_cache() -> Path:
+    """Where features are kept: beside the weights' cache."""
+    from wat_cli.checkpoints import default_folder
+
+    return default_folder().parent / "wat" / "features"
