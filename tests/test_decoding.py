@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import whisper
+from random_whisper import noises, random_whisper
 from torch import Tensor
 from whisper.model import Whisper
 from whisper.tokenizer import get_tokenizer
 
-from random_whisper import noises, random_whisper
 from wat_cli.model.decoding import BatchDecoder, Text, Try
 
 PROMPTS: tuple[tuple[int, ...], ...] = ((), (2159, 318, 257), tuple(range(1000, 1300)), (11, 13))
@@ -64,8 +64,8 @@ def expected(model: Whisper, features: Tensor, one: Try) -> whisper.DecodingResu
 
 
 def decode_all(model: Whisper, features: Tensor, tries: list[Try], slots: int) -> dict[int, Text]:
-    """Decode tries[i] on features[i % 3], with as many at once as there are slots; ended ones make room for the next."""
-    decoder = BatchDecoder(model, torch.float32, slots, max(one.rows for one in tries))
+    """Decode tries[i] on features[i % 3], as many at once as there are slots; those that end make room."""
+    decoder = BatchDecoder(model, torch.float32)
     waiting = list(range(len(tries)))
     holder: dict[int, int] = {}
     texts: dict[int, Text] = {}

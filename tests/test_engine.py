@@ -183,7 +183,7 @@ def test_progress_ends_at_the_end(english: Whisper) -> None:
 
 def test_an_engine_loads_what_its_weights_name(english: Whisper, tmp_path: Path) -> None:
     asr = SimpleNamespace(name="mine", path=save_checkpoint(english, tmp_path / "asr.pt"))
-    torch.save({PREFIX + k: v for k, v in random_head(english).state_dict().items()}, tmp_path / "head.pt")
+    torch.save({PREFIX + k: v for k, v in random_head(english, 527).state_dict().items()}, tmp_path / "head.pt")
     head = SimpleNamespace(name="head", path=tmp_path / "head.pt")
     engine = load_engine(SimpleNamespace(asr=asr, head=head, second_encoder=None), ModelOptions(device="cpu"))
     audio: NDArray[np.float32] = noises(5.0, seed=2)

@@ -62,21 +62,38 @@ class SlotDecoder:
     """Static caches for `slots` windows of up to `group` rows each, and the passes that fill and read them."""
 
     @torch.inference_mode()
-    def __init__(self, model: Whisper, dtype: torch.dtype, slots: int, group: int) -> None:
-        self.model, self.dtype, self.slots, self.group = model, dtype, slots, group
+    def __init__(self, model: Whisper, dtype: torch.dtype, slots: int = 0, group: int = 1) -> None:
+        self.model, self.dtype, self.slots, self.group = model, dtype, 0, 0
         decoder, dims = model.decoder, model.dims
         self.heads, self.width = dims.n_text_head, dims.n_text_state
         self.layers = [_Layer(block, dtype) for block in decoder.blocks]
         self.embedding = decoder.token_embedding.weight.to(dtype)
-        head_width = self.width // self.heads
+        self.cross_keys: list[Tensor] = []
+        self.cross_values: list[Tensor] = []
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.reserve(slots, group)
 
-        def cache(*shape: int) -> list[Tensor]:
-            return [torch.zeros(*shape, head_width, dtype=dtype, device=model.device) for _ in self.layers]
+    @torch.inference_mode()
+    def reserve(self, slots: int, group: int) -> None:
+        """Make room for `slots` windows of `group` rows, and keep what is in the caches."""
+        slots, group = max(slots, self.slots), max(group, self.group)
+        if (slots, group) == (self.slots, self.group):
+            return
+        dims = self.model.dims
+        audio, text = (slots, self.heads, dims.n_audio_ctx), (slots, group, self.heads, dims.n_text_ctx)
+        self.cross_keys, self.cross_values = self._grown(self.cross_keys, audio), self._grown(self.cross_values, audio)
+        self.keys, self.values = self._grown(self.keys, text), self._grown(self.values, text)
+        self.slots, self.group = slots, group
 
-        self.cross_keys = cache(slots, self.heads, dims.n_audio_ctx)
-        self.cross_values = cache(slots, self.heads, dims.n_audio_ctx)
-        self.keys = cache(slots, group, self.heads, dims.n_text_ctx)
-        self.values = cache(slots, group, self.heads, dims.n_text_ctx)
+    def _grown(self, caches: list[Tensor], shape: tuple[int, ...]) -> list[Tensor]:
+        grown = []
+        for index in range(len(self.layers)):
+            cache = torch.zeros(*shape, self.width // self.heads, dtype=self.dtype, device=self.model.device)
+            if caches:
+                cache[tuple(slice(size) for size in caches[index].shape)] = caches[index]
+            grown.append(cache)
+        return grown
 
     @torch.inference_mode()
     def load(self, slot: int, audio_features: Tensor) -> None:

@@ -71,18 +71,23 @@ class _Running:
 class BatchDecoder:
     """Running tries over the slots of one `SlotDecoder`."""
 
-    def __init__(self, model: Whisper, dtype: torch.dtype, slots: int, group: int) -> None:
-        """`slots` windows at once, of up to `group` beams or candidates each."""
+    def __init__(self, model: Whisper, dtype: torch.dtype) -> None:
+        """Caches are made for as many slots, of as many beams or candidates, as are used."""
         self.model = model
-        self.decoder = SlotDecoder(model, dtype, slots, group)
+        self.decoder = SlotDecoder(model, dtype)
         self.running: dict[int, _Running] = {}
         self.steps = self.rows_stepped = 0
-        """Decoder steps so far, and the slots that took part in them: slot occupancy is their ratio to `slots`."""
+        """Decoder steps so far, and the slots that took part in them, summed: their ratio is the mean batch."""
         self._rules: dict[tuple[str | None, str], Rules] = {}
 
     def load(self, slot: int, audio_features: Tensor) -> None:
         """Put a window's `audio_features` [1500, width] into a slot, for every try at it."""
+        self.decoder.reserve(slot + 1, 1)
         self.decoder.load(slot, audio_features)
+
+    def drop(self, slot: int) -> None:
+        """Give up what a slot is decoding."""
+        self.running.pop(slot, None)
 
     @torch.inference_mode()
     def start(self, slot: int, attempt: Try) -> Text | None:
@@ -92,6 +97,7 @@ class BatchDecoder:
         if attempt.prompt:
             prompt = [tokenizer.sot_prev, *attempt.prompt[-(dims.n_text_ctx // 2 - 1) :], *prompt]
         sot = prompt.index(tokenizer.sot)
+        self.decoder.reserve(slot + 1, attempt.rows)
         prefilled = self.decoder.prefill(slot, prompt, sot, attempt.rows)
         no_speech = prefilled.at_sot[0].softmax(dim=-1)[tokenizer.no_speech] if tokenizer.no_speech else torch.nan
         rules = self._rules_of(attempt)

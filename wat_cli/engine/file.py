@@ -1,0 +1,165 @@
+"""One file in the engine: its samples, the window under way, its language, and what its tags add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from whisper.decoding import detect_language
+from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, Tokenizer, get_tokenizer
+
+from wat_cli.errors import UsageError
+from wat_cli.model.heads import Head
+from wat_cli.model.mel import LogMelMaximum, content_frames, window_mel
+from wat_cli.model.whisper_at import Encoded, WhisperAT
+from wat_cli.options import TranscribeOptions
+from wat_cli.resume import WindowRecord
+from wat_cli.seek import SAMPLE_RATE, FileSeek, Window
+from wat_cli.tagging.grid import WHAT, WHEN, Placement, TagAccumulator, batches, place_window
+from wat_cli.transcript import HeadTuning, Hearing
+
+_SCAN_SAMPLES = 60 * SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Models:
+    """A speech model, and perhaps a tagging head that reads it or a second, smaller encoder."""
+
+    model: WhisperAT
+    head: Head | None = None
+    tagger: WhisperAT | None = None
+    """What `head` reads, where it does not read `model`."""
+    tuning: HeadTuning | None = None
+    """How to read the head's scores."""
+
+
+class Pcm(Protocol):
+    """A file's samples: 16 kHz, mono; `media.PcmSpool` is one."""
+
+    @property
+    def samples(self) -> int: ...
+    def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
+
+
+class File:
+    """One file in the engine: its place, the window under way, and what its tags add up to."""
+
+    def __init__(
+        self, models: Models, pcm: Pcm, options: TranscribeOptions, tags: bool, progress: Callable[[float], None]
+    ) -> None:
+        self.models, self.pcm, self.options = models, pcm, options
+        self.frames = content_frames(pcm.samples)
+        self.seek = FileSeek(self.frames, options, models.model.dims.n_text_ctx, progress)
+        self.language = _language_code(options.language, models.model)
+        self.language_probability: float | None = None
+        head = models.head
+        tuned = models.tuning
+        self.tags = TagAccumulator(self.frames, head.classes, tuned) if tags and head is not None else None
+        self._log_max = {model.dims.n_mels: 0.0 for model in (models.model, models.tagger) if model is not None}
+        for n_mels in self._log_max:
+            self._log_max[n_mels] = _log_mel_maximum(pcm, n_mels)
+        self.passes = self.tagger_passes = 0
+        self._window: Window | None = None
+        self._encoded: Encoded | None = None
+        self.logits: list[NDArray[np.float32]] = []
+        """What the head said about the window under way, in the order of its calls."""
+
+    def encoded(self, window: Window) -> Encoded:
+        """The features of `window`: encoded, and tagged, the first time it is asked for."""
+        if self._encoded is None or window != self._window:
+            self._window, self._encoded = window, self._encode(window)
+        return self._encoded
+
+    def _encode(self, window: Window) -> Encoded:
+        models, self.logits = self.models, []
+        place = place_window(window.seek, window.seek + window.size) if self.tags is not None else None
+        spans = [place.frames] if place is not None else None
+        encoded = models.model.encode(self._mel(window, models.model), None if models.tagger is not None else spans)
+        self.passes += 1
+        layers = encoded.layer_features
+        if place is not None and models.tagger is not None:
+            layers = models.tagger.encode(self._mel(window, models.tagger), spans).layer_features
+            self.tagger_passes += 1
+        if place is not None and layers is not None:
+            self._tag(place, layers[0])
+        return Encoded(encoded.audio_features, None)
+
+    def _mel(self, window: Window, model: WhisperAT) -> Tensor:
+        n_mels = model.dims.n_mels
+        return window_mel(self.pcm.read, window.seek, window.size, self._log_max[n_mels], n_mels)[None]
+
+    def _tag(self, place: Placement, layer_features: Tensor) -> None:
+        head, tags = self.models.head, self.tags
+        assert head is not None and tags is not None
+        with torch.inference_mode():
+            for kind in (WHAT, WHEN):
+                for decisions in batches(kind.decisions(place.steps)):
+                    spans = [(decision.start, decision.stop) for decision in decisions]
+                    logits = head.decide(layer_features, spans).float().cpu().numpy()
+                    self.logits.append(logits)
+                    tags.add(kind, place, decisions, logits)
+
+    def recall(self, window: Window, record: WindowRecord) -> None:
+        """Take a window for encoded and tagged that an earlier run encoded and tagged."""
+        self.passes += 1
+        self.tagger_passes += self.models.tagger is not None
+        if self.tags is not None:
+            place, answers = place_window(window.seek, window.seek + window.size), iter(record.logits)
+            for kind in (WHAT, WHEN):
+                for decisions in batches(kind.decisions(place.steps)):
+                    self.tags.add(kind, place, decisions, next(answers))
+
+    def tokenizer(self, encoded: Encoded) -> Tokenizer:
+        """The tokenizer of the file's language, which is detected from `encoded` where it was not given."""
+        model = self.models.model.model
+        if self.language is None:
+            _, probabilities = detect_language(model, encoded.audio_features[0])
+            assert isinstance(probabilities, dict)
+            self.language = max(probabilities, key=lambda code: probabilities[code])
+            self.language_probability = probabilities[self.language]
+        return self.vocabulary()
+
+    def vocabulary(self) -> Tokenizer:
+        """The tokenizer of the file's language, which is known."""
+        model = self.models.model.model
+        return get_tokenizer(
+            model.is_multilingual, num_languages=model.num_languages, language=self.language, task=self.options.task
+        )
+
+    def hearing(self, segments: tuple[Any, ...]) -> Hearing:
+        """What was heard, once `segments` are complete."""
+        return Hearing(
+            duration=self.pcm.samples / SAMPLE_RATE,
+            language=self.language or "en",
+            segments=segments,
+            tags=self.tags.track() if self.tags is not None else None,
+            windows=self.seek.windows,
+            encoder_passes=self.passes,
+            tagger_passes=self.tagger_passes,
+            language_probability=self.language_probability,
+        )
+
+
+def _log_mel_maximum(pcm: Pcm, n_mels: int) -> float:
+    maximum = LogMelMaximum(n_mels)
+    for start in range(0, pcm.samples, _SCAN_SAMPLES):
+        maximum.feed(pcm.read(start, start + _SCAN_SAMPLES))
+    return maximum.value
+
+
+def _language_code(language: str | None, model: WhisperAT) -> str | None:
+    """The code of a language given by code or name; English for an English-only model, whatever was asked."""
+    if not model.model.is_multilingual:
+        return "en"
+    if language is None:
+        return None
+    code: str = TO_LANGUAGE_CODE.get(language.lower(), language.lower())
+    if code not in list(LANGUAGES)[: model.model.num_languages]:
+        way_out = "try its two-letter code, or leave it out"
+        raise UsageError(f"--language {language}: this model does not know it; {way_out}")
+    return code

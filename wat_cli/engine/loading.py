@@ -1,0 +1,111 @@
+"""From files on disk and a device's name to an `Engine` that computes there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from wat_cli.engine.scheduler import Engine
+from wat_cli.errors import CheckpointError, UsageError, shown
+from wat_cli.model.heads import load_any_head
+from wat_cli.model.whisper_at import WhisperAT, load_whisper
+from wat_cli.options import ModelOptions
+from wat_cli.tagging.labels import load_labels
+from wat_cli.tagging.tuning import head_tuning
+
+
+class WeightFile(Protocol):
+    """A checkpoint on disk and the name it goes by."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+
+
+class Weights(Protocol):
+    """The files of one engine: `checkpoints.ResolvedWeights` is one."""
+
+    @property
+    def asr(self) -> WeightFile: ...
+    @property
+    def head(self) -> WeightFile | None: ...
+    @property
+    def second_encoder(self) -> WeightFile | None: ...
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how the engine computes, with the reason for a person who wonders."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+
+def choose_compute(options: ModelOptions) -> Compute:
+    """Device and number format: float16 on a GPU unless ``--fp16 False``, always float32 on a CPU."""
+    name = options.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        reason = "auto: a CUDA device was found" if name == "cuda" else "auto: no CUDA device was found"
+    else:
+        reason = f"--device {name}"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: it is auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name}: it is auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        here = torch.cuda.device_count()
+        raise UsageError(f"--device {name}: {here} CUDA devices are here; --device cpu always works")
+    half = device.type == "cuda" and options.fp16
+    return Compute(device, torch.float16 if half else torch.float32, reason)
+
+
+def use_fast_float32() -> bool:
+    """Let torch use oneDNN for float32 products where that is still float32; True if the switch was set.
+
+    On AMD machines torch's own choice (MKL) takes a slow path; "medium" precision sends Linear to oneDNN, which is 2.4
+    times faster at the same accuracy there. On a machine with AMX the same switch computes in bfloat16, so the product
+    is measured, and the switch set back where it lost accuracy. Process-wide.
+    """
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
+    exact = left.double() @ right.double()
+    torch.set_float32_matmul_precision("medium")
+    error = (torch.nn.functional.linear(left, right.T.contiguous()).double() - exact).abs().max() / exact.abs().max()
+    if error < 1e-5:
+        return True
+    torch.set_float32_matmul_precision("highest")
+    return False
+
+
+def load_engine(weights: Weights, options: ModelOptions) -> Engine:
+    """Load the models that `weights` names where `options` says; CheckpointError for a file that is not a model."""
+    compute = choose_compute(options)
+    if options.threads > 0:
+        torch.set_num_threads(options.threads)
+    if compute.device.type == "cpu":
+        use_fast_float32()
+    model = _load_model(weights.asr, compute)
+    tagger = _load_model(weights.second_encoder, compute) if weights.second_encoder is not None else None
+    head, tuning = None, None
+    if weights.head is not None:
+        dims = (tagger or model).dims
+        path = weights.head.path
+        head = load_any_head(path, layers=dims.n_audio_layer, width=dims.n_audio_state).to(compute.device)
+        tuning = head_tuning(path)
+        if len(tuning.labels or load_labels()) != head.classes:
+            own = f"{len(tuning.labels)} labels" if tuning.labels else "no labels, so there must be AudioSet's 527"
+            beside = path.with_suffix(".json").name
+            raise CheckpointError(f"{shown(path)} has {head.classes} classes; {beside} has {own}")
+    return Engine(model, head, tagger, tuning)
+
+
+def _load_model(file: WeightFile, compute: Compute) -> WhisperAT:
+    return WhisperAT(load_whisper(file.path, file.name, compute.device), compute.dtype)

@@ -1,0 +1,205 @@
+"""The scheduler: keeps the slots full with windows of many files; owns the models.
+
+`Engine.hear` may be called from several threads at once, a file each. One of the callers at a time drives the models
+(openai-whisper's modules belong to one thread), for all files that are in: it answers what their seeks ask for, starts
+tries in their slots, and takes every running try a token further. A file whose try ended has its next window started
+before the next token of the others, so slots stay full. What a file hears depends on itself and its options only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any
+
+from wat_cli.engine.file import File, Models, Pcm
+from wat_cli.engine.notes import Notebook, Notes
+from wat_cli.model.alignment import add_words
+from wat_cli.model.decoding import BatchDecoder, Text, Try
+from wat_cli.model.heads import Head
+from wat_cli.model.whisper_at import WhisperAT
+from wat_cli.options import TranscribeOptions
+from wat_cli.seek import Decoded, DecodeRequest, LanguageRequest, Request, WordsRequest, sampling_seed
+from wat_cli.transcript import HeadTuning, Hearing, Segment
+
+SLOTS = 8
+"""Files whose windows are decoded together at most; caches are made for as many as are really there at once."""
+
+
+class _Ticket:
+    """One file's way through the scheduler."""
+
+    def __init__(self, file: File, notes: Notes | None) -> None:
+        self.file, self.notes = file, notes
+        self.run: Generator[Request, Any, tuple[Segment, ...]] = file.seek.run()
+        self.pending: DecodeRequest | None = None
+        """What its slot is decoding."""
+        self.loaded: int | None = None
+        """Index of the window whose features are in its slot."""
+        self.hearing: Hearing | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.hearing is not None or self.error is not None
+
+
+class Engine:
+    """A speech model, and perhaps a tagging head that reads it or a second, smaller encoder, for many files at once."""
+
+    def __init__(
+        self,
+        model: WhisperAT,
+        head: Head | None = None,
+        tagger: WhisperAT | None = None,
+        tuning: HeadTuning | None = None,
+        slots: int = SLOTS,
+    ) -> None:
+        """`head` reads `tagger` where there is one, otherwise `model`; `tuning` says how to read its scores."""
+        self.models = Models(model, head, tagger, tuning)
+        self.decoder = BatchDecoder(model.model, model.dtype)
+        self._slots: list[_Ticket | None] = [None] * slots
+        self._arrivals: deque[_Ticket] = deque()
+        self._turns = threading.Condition()
+        self._driven = False
+
+    def hear(
+        self,
+        pcm: Pcm,
+        options: TranscribeOptions,
+        tags: bool = True,
+        progress: Callable[[float], None] = lambda seconds: None,
+        notebook: Notebook | None = None,
+    ) -> Hearing:
+        """Hear one file: its segments, its language, and with `tags` the tag track.
+
+        Waits until it is heard; other threads' files share the models meanwhile. `progress` is told how many seconds of
+        the file are done, by whichever thread drives. What `notebook` recalls is not heard again, and what is heard is
+        kept in it. Raises UsageError for a language that the model does not know.
+        """
+        file = File(self.models, pcm, options, tags and self.models.head is not None, progress)
+        ticket = _Ticket(file, Notes(file, notebook) if notebook is not None else None)
+        with self._turns:
+            self._arrivals.append(ticket)
+            while not ticket.done:
+                if self._driven:
+                    self._turns.wait()
+                else:
+                    self._drive(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+        assert ticket.hearing is not None
+        return ticket.hearing
+
+    def _drive(self, ticket: _Ticket) -> None:
+        """Drive the models until `ticket` is done, with the lock let go meanwhile."""
+        self._driven = True
+        self._turns.release()
+        try:
+            while not ticket.done:
+                self._turn()
+        except BaseException as error:
+            ticket.error = ticket.error or error
+            self._leave(ticket)
+            raise
+        finally:
+            self._turns.acquire()
+            self._driven = False
+            self._turns.notify_all()
+
+    def _turn(self) -> None:
+        """Let waiting files into free slots, then take every running try one token further."""
+        for slot, ticket in enumerate(self._slots):
+            if ticket is None and self._arrivals:
+                self._slots[slot] = arrived = self._arrivals.popleft()
+                self._advance(slot, arrived, None)
+        for slot, text in self.decoder.step():
+            ticket = self._slots[slot]
+            assert ticket is not None and ticket.pending is not None
+            self._advance(slot, ticket, self._noted(ticket, ticket.pending, _decoded(ticket.pending, text)))
+
+    def _advance(self, slot: int, ticket: _Ticket, answer: Any) -> None:
+        """Send a file its answer and answer what it asks next, until its slot decodes or the file is done."""
+        try:
+            while True:
+                try:
+                    request = ticket.run.send(answer)
+                except StopIteration as end:
+                    ticket.hearing = ticket.file.hearing(end.value)
+                    self._leave(ticket)
+                    return
+                if ticket.notes is not None:
+                    found, answer = ticket.notes.recalled(request)
+                    if found:
+                        continue
+                if isinstance(request, DecodeRequest):
+                    text = self._start(slot, ticket, request)
+                    if text is None:
+                        ticket.pending = request
+                        return
+                    answer = _decoded(request, text)
+                else:
+                    answer = self._answer(ticket.file, request)
+                self._noted(ticket, request, answer)
+        except BaseException as error:
+            ticket.error = error
+            self._leave(ticket)
+            if not isinstance(error, Exception):
+                raise  # an interrupt; what is wrong with one file leaves the others alone
+
+    def _leave(self, ticket: _Ticket) -> None:
+        """Free a file's slot and wake the thread that waits for it."""
+        for slot, holder in enumerate(self._slots):
+            if holder is ticket:
+                self._slots[slot] = None
+                self.decoder.drop(slot)
+        if ticket in self._arrivals:
+            self._arrivals.remove(ticket)
+        with self._turns:
+            self._turns.notify_all()
+
+    def _answer(self, file: File, request: LanguageRequest | WordsRequest) -> Any:
+        encoded = file.encoded(request.window)
+        if isinstance(request, LanguageRequest):
+            return file.tokenizer(encoded)
+        add_words(
+            self.models.model.model,
+            file.tokenizer(encoded),
+            encoded.audio_features[0],
+            request.segments,
+            frames=request.window.size,
+            last_speech=request.last_speech,
+            prepend_punctuations=file.options.prepend_punctuations,
+            append_punctuations=file.options.append_punctuations,
+        )
+        return None
+
+    def _start(self, slot: int, ticket: _Ticket, request: DecodeRequest) -> Text | None:
+        """Start a try in a file's slot, from the features that are there after a first one."""
+        file, options = ticket.file, ticket.file.options
+        encoded = file.encoded(request.window)
+        if ticket.loaded != request.window.index:
+            self.decoder.load(slot, encoded.audio_features[0])
+            ticket.loaded = request.window.index
+        attempt = Try(
+            tokenizer=file.vocabulary(),
+            prompt=request.prompt,
+            temperature=request.temperature,
+            seed=sampling_seed(options.seed, request.window.seek, request.temperature),
+            best_of=options.best_of,
+            beam_size=options.beam_size,
+            patience=options.patience,
+            length_penalty=options.length_penalty,
+            suppress_tokens=options.suppress_tokens,
+        )
+        return self.decoder.start(slot, attempt)
+
+    def _noted(self, ticket: _Ticket, request: Request, answer: Any) -> Any:
+        if ticket.notes is not None:
+            ticket.notes.note(request, answer)
+        return answer
+
+
+def _decoded(request: DecodeRequest, text: Text) -> Decoded:
+    return Decoded(text.tokens, request.temperature, text.avg_logprob, text.no_speech_prob, text.compression_ratio)
