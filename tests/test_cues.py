@@ -186,6 +186,12 @@ def test_a_sound_before_two_full_lines_stands_before_the_words() -> None:
     assert shown(layout) == [(1000, 7000, "[Music] The orchestra had never played\nso well, said the old conductor.")]
 
 
+def test_a_sound_before_hebrew_words_leaves_them_their_direction() -> None:
+    text = " היום נדבר על הגשר הישן שחוצה את הנהר, כי אף אחד לא יודע מתי הוא"
+    cue = lay_out([segment(1, 7, text)], [sound(1, 7)]).cues[0]
+    assert cue.text.startswith("\u200f[Music] היום") and cue.lines[0].sound_length == len("\u200f[Music]")
+
+
 def test_a_full_caption_is_parted_for_a_sound_and_nothing_is_said_late() -> None:
     text = "The orchestra had never played as well as that, said the old conductor to us"
     layout = lay_out([spoken(1, text, rate=2.4)], [sound(3.5, 7, "Dog barking")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,7 +171,7 @@ def test_long_segments_are_cut_at_word_times() -> None:
 
 def test_edited_text_falls_back_to_proportion() -> None:
     source = spoken(0, "one two three four", rate=1)
-    edited = Segment(**{**source.__dict__, "text": " one too three for"})
+    edited = replace(source, text=" one too three for")
     assert flow_of(edited, 42, DAY) == flow_of(segment(0, source.end, " one too three for"), 42, DAY)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from unicodedata import bidirectional
 
 from wcwidth import iter_graphemes, wcswidth
 
@@ -50,6 +51,14 @@ def _wide_width(text: str) -> int:
     return columns if columns >= 0 else sum(max(1, wcswidth(cluster)) for cluster in iter_graphemes(text))
 
 
+def reads_from_right(text: str) -> bool:
+    """Whether the first letter with a direction is Hebrew, Arabic or another that is written from right to left."""
+    if text.isascii():
+        return False
+    strong = (direction for direction in map(bidirectional, text) if direction in ("L", "R", "AL"))
+    return next(strong, "L") != "L"
+
+
 def is_wide(character: str) -> bool:
     """Whether lines may be broken beside this character without a space: Chinese, Japanese, not Korean."""
     code = ord(character)
@@ -79,9 +88,12 @@ def units(text: str, limit: int) -> list[tuple[str, bool]]:
     words = text.split(" ") if text else []
     pieces: list[tuple[str, bool]] = []
     for place, word in enumerate(words):
-        parts = [word] if word.isascii() or not _SOME_WIDE.search(word) else _wide_parts(word)
-        fitting = [piece for part in parts for piece in (_hard_parts(part, limit) if width(part) > limit else [part])]
         space = place + 1 < len(words)
+        if len(word) <= limit and word.isascii():  # the usual case, by the shortest way
+            pieces.append((word, space))
+            continue
+        parts = _wide_parts(word) if _SOME_WIDE.search(word) else [word]
+        fitting = [piece for part in parts for piece in (_hard_parts(part, limit) if width(part) > limit else [part])]
         pieces.extend((piece, space and number + 1 == len(fitting)) for number, piece in enumerate(fitting))
     return pieces
 

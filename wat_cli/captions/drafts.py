@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from wat_cli.captions.characters import units, width
+from wat_cli.captions.characters import reads_from_right, units, width
 from wat_cli.captions.layout import JOIN_PAUSE_MS, Flow, break_lines, flow_of, split_flow
 from wat_cli.captions.rules import CueLine, LayoutRules
 from wat_cli.options import CaptionOptions
 from wat_cli.transcript import Segment, Word
 
+RIGHT_TO_LEFT_MARK = "\u200f"
 APART_MS = 1000
 """A pause from which captions are never joined, however short they are."""
 
@@ -49,6 +50,8 @@ class Draft:
         apart = _text_lines(self.flow, 0, rules.width, rules.lines - 1)
         if apart is not None and width(label) <= rules.width:
             return (CueLine(label, len(label)), *apart)
+        if reads_from_right(self.flow.text(0, len(self.flow.texts))):
+            label = RIGHT_TO_LEFT_MARK + label  # the line takes its direction from its first letter
         before = _label_flow(label, rules)
         return _text_lines(before + self.flow, len(before.texts), rules.width, rules.lines)
 

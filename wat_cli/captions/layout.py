@@ -5,11 +5,12 @@ Times are integer milliseconds, widths are columns (`wat_cli.captions.characters
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
+from operator import add
 
 from wat_cli.captions.characters import clean_text, units, width
 from wat_cli.captions.phrasing import cut_penalty
@@ -20,6 +21,8 @@ PAUSE_MS = 300
 """A pause between words from which a cut there is as good as one at a clause end."""
 LONG_PAUSE_MS = 2000
 """A pause that no caption should span."""
+FAIR_EDGE = 0.7
+"""Cost of a caption's end that is no worse than between any two words."""
 SLOWEST_CPS = 5
 """Columns a second below which nobody speaks."""
 JOIN_PAUSE_MS = 3000
@@ -41,8 +44,7 @@ class Flow:
     @cached_property
     def columns(self) -> tuple[int, ...]:
         """Column at which each unit starts were the flow one line; one more for its end."""
-        wides = (width(text) + space for text, space in zip(self.texts, self.spaces, strict=True))
-        return tuple(accumulate(wides, initial=0))
+        return tuple(accumulate(map(add, map(width, self.texts), self.spaces), initial=0))
 
     def wide(self, first: int, stop: int) -> int:
         """Columns of the units ``[first, stop)`` on one line."""
@@ -216,12 +218,16 @@ def split_flow(flow: Flow, rules: LayoutRules) -> list[Flow]:
     pauses = _long_pauses(flow)
     costs: list[float] = [0.0] + [float("inf")] * total
     origins = [0] * (total + 1)
+    # cuts that tear a phrase come into question only where nothing else fits
+    fair = [stop for stop in range(1, total + 1) if edges[stop] <= FAIR_EDGE]
     for first in range(total):
+        if costs[first] == float("inf"):
+            continue
         furthest = first
         for _ in range(rules.lines):
             furthest = stops[furthest] if furthest < total else total
         before = costs[first]
-        for stop in range(furthest, first, -1):
+        for stop in (furthest, *fair[bisect_right(fair, first) : bisect_left(fair, furthest)]):
             cost = before + 1.0 + edges[stop] + 4.0 * (pauses[stop - 1] - pauses[first])
             if cost < costs[stop]:
                 cost += _haste(flow, first, stop, rules)
@@ -256,7 +262,7 @@ def _haste(flow: Flow, first: int, stop: int, rules: LayoutRules) -> float:
     room = end - start if stop == len(flow.texts) else flow.starts[stop] - start - rules.gap_ms
     columns = flow.columns[stop] - flow.columns[first]
     cost = 0.0
-    if stop - first > 1 and _too_long(flow, first, stop, rules):
+    if end - start > rules.longest_speech_ms and stop - first > 1 and _too_long(flow, first, stop, rules):
         cost += 20.0 + (end - start) / 1000
     if room < rules.min_ms:
         cost += 2.0

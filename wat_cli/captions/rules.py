@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from wat_cli.captions.characters import width
 from wat_cli.options import CaptionOptions
@@ -36,7 +37,7 @@ class LayoutRules:
     lower_case: bool = False
     """Whether sound captions are written in lower case."""
 
-    @property
+    @cached_property
     def longest_speech_ms(self) -> int:
         """Longest speech of one caption, so that closing the gap after it still keeps `max_ms`."""
         return max(1000, self.max_ms - self.close_ms)
