@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from wat_cli import sidecar
 from wat_cli.errors import ForeignOutput, OutputError, shown
@@ -25,6 +30,9 @@ SELF_CONTAINED = 12_000_000
 """Characters of data up to which everything is inside the page; more goes to a folder beside it, read when needed."""
 TEXT_BLOCK = 1_000_000
 """Characters of text to search that are loaded at once."""
+
+WORKERS = min(8, os.cpu_count() or 1)
+"""Files whose loudness is measured at a time."""
 
 _NONSENSE = (ArithmeticError, ValueError, LookupError, TypeError)
 """What a sidecar whose form is right but whose numbers are nonsense leads to."""
@@ -63,14 +71,27 @@ def write_page(
     review = _Review(_Store(page), _names(found), loudness)
     try:
         # sidecars first: they say which media files are captioned already
-        for item in (item for item in found if item.sidecar is not None):
-            progress(item.sidecar or page)
-            review.add_sidecar(item)
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for item in (item for item in found if item.sidecar is not None):
+                progress(item.sidecar or page)
+                review.add_sidecar(item, pool)
+            review.finish()
         for item in (item for item in found if item.sidecar is None):
             review.add_media(item, failure)
         return review.close()
     except OSError as error:
         raise OutputError(f"{shown(page)}: cannot be written ({error.strerror or error})") from error
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A file whose loudness is being measured."""
+
+    number: int
+    """Its row."""
+    sidecar: Path
+    view: FileView
+    levels: Future[tuple[NDArray[np.uint8] | None, str]] | None
 
 
 class _Review:
@@ -81,21 +102,39 @@ class _Review:
         self._rows: list[Row] = []
         self._texts = _Texts(store)
         self._captioned: set[bytes] = set()
+        self._pending: deque[_Pending] = deque()
 
-    def add_sidecar(self, item: Found) -> None:
-        """List a sidecar, with its data if it can be read."""
+    def add_sidecar(self, item: Found, pool: Executor) -> None:
+        """List a sidecar; its loudness is measured while the next ones are read."""
         assert item.sidecar is not None
         name, path = self._names[item], item.sidecar
         try:
             row, view = _row_and_view(path, name)
-            self._captioned.add(place(_media(path, view.transcript)))
-            text = json_text(_file_data(view, path, self._store.page, self._loudness))
         except (sidecar.NotASidecar, OSError, *_NONSENSE) as error:
             self._rows.append(Row(name, "unreadable", _reason(error)))
             return
-        self._store.add(f"file-{len(self._rows)}", text)
-        self._texts.add(len(self._rows), view)
+        media = _media(path, view.transcript)
+        self._captioned.add(place(media))
+        levels = pool.submit(loudness_of, media, view.transcript.source.track) if self._loudness else None
+        self._pending.append(_Pending(len(self._rows), path, view, levels))
         self._rows.append(row)
+        if len(self._pending) > WORKERS:
+            self._write(self._pending.popleft())
+
+    def finish(self) -> None:
+        """Write the data of all files listed."""
+        while self._pending:
+            self._write(self._pending.popleft())
+
+    def _write(self, file: _Pending) -> None:
+        try:
+            levels = file.levels.result() if file.levels is not None else (None, "--no-loudness was given")
+            text = json_text(_file_data(file, self._store.page, *levels))
+        except _NONSENSE as error:
+            self._rows[file.number] = Row(self._rows[file.number].name, "unreadable", _reason(error))
+            return
+        self._store.add(f"file-{file.number}", text)
+        self._texts.add(file.number, file.view)
 
     def add_media(self, item: Found, failure: Callable[[Path], str | None]) -> None:
         """List a media file, unless it is one that a sidecar is of."""
@@ -138,11 +177,9 @@ def _row_and_view(path: Path, name: str) -> tuple[Row, FileView]:
     return view.row(name, not record.unchanged, [problem] if problem else []), view
 
 
-def _file_data(view: FileView, path: Path, page: Path, loudness: bool) -> dict[str, Any]:
+def _file_data(file: _Pending, page: Path, levels: NDArray[np.uint8] | None, quiet: str) -> dict[str, Any]:
     """What the page loads when a file is opened."""
-    transcript = view.transcript
-    media = _media(path, transcript)
-    levels, quiet = loudness_of(media, transcript.source.track) if loudness else (None, "--no-loudness was given")
+    view, transcript = file.view, file.view.transcript
     return {
         "parts": [list(part) for part in view.parts],
         "segments": [segment_values(segment) for segment in transcript.hearing.segments],
@@ -151,8 +188,8 @@ def _file_data(view: FileView, path: Path, page: Path, loudness: bool) -> dict[s
         "hallucinations": list(transcript.hallucinations),
         "speech": speech_entries(view),
         "cues": [[cue.start_ms, cue.end_ms, cue.text] for cue in view.layout.cues],
-        "media": relative_url(media, page.parent),
-        "sidecar": path.name,
+        "media": relative_url(_media(file.sidecar, transcript), page.parent),
+        "sidecar": file.sidecar.name,
         "duration": transcript.hearing.duration,
         "models": [model.name for model in transcript.models.values()],
         "hop": TAG_HOP,

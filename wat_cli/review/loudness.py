@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wat_cli.errors import MediaError
+from wat_cli.errors import WatError
 from wat_cli.media import SAMPLE_RATE, choose_track, decode_pcm, probe
 
 HOP = 0.1
@@ -54,8 +54,8 @@ def read_envelope(path: Path, track: int | None) -> NDArray[np.uint8]:
 
 
 def loudness_of(path: Path, track: int | None) -> tuple[NDArray[np.uint8] | None, str]:
-    """The envelope, or None and why there is none."""
+    """The envelope, or None and why there is none: the file cannot be read, or there is no ffmpeg."""
     try:
         return read_envelope(path, track), ""
-    except MediaError as error:
+    except WatError as error:
         return None, str(error)
