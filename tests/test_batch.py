@@ -359,6 +359,13 @@ def test_progress_is_told(talk: Path) -> None:
     assert told == [2.0, 2.0, Status.WRITTEN]
 
 
+def test_what_cannot_be_read_leaves_no_folder_behind(tmp_path: Path) -> None:
+    bad_text(tmp_path / "b.wav")
+    job = Job(tmp_path / "b.wav", Outputs(tmp_path / "out" / "deep", "b"))
+    assert captioner().caption(job).status is Status.FAILED
+    assert not (tmp_path / "out").exists()
+
+
 # --- several runs -----------------------------------------------------------------------------------------------------
 
 

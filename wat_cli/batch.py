@@ -21,7 +21,7 @@ from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job
 from wat_cli.embed import NoCopy
 from wat_cli.errors import ExitCode, InWork, MediaError, NoAudioTrack, OutputError, shown
-from wat_cli.media import AudioStream, MediaInfo, choose_track, probe
+from wat_cli.media import AudioStream, MediaInfo
 from wat_cli.options import RunOptions
 from wat_cli.transcript import ModelIdentity
 
@@ -221,7 +221,8 @@ class Captioner:
     def content(self, job: Job, name: str) -> bytes:
         """The one output of the format `name`, for standard output; nothing is written. Raises any `WatError`."""
         self.progress.opened(job)
-        transcript, _ = captioning.transcribe(job, self.engine, self.setting, self.progress)
+        opened = captioning.open_media(job, self.setting.options)
+        transcript, _ = captioning.transcribe(job, opened, self.engine, self.setting, self.progress)
         transcript, contents = captioning.render(transcript, [] if name == "json" else [name], self.setting.options)
         return sidecar.to_json(transcript) if name == "json" else contents[name] or b""
 
@@ -248,6 +249,8 @@ class Captioner:
     def _captions(self, job: Job, started: float) -> Outcome:
         verdict = captioning.judge(job, self.setting)
         if verdict.due or outputs.is_unfinished(job.outputs.sidecar):
+            # looked at before anything is made for it: a file that cannot be read leaves no folder behind
+            opened = captioning.open_media(job, self.setting.options)
             with outputs.locked(job.outputs.sidecar):
                 outputs.recover(job.outputs.sidecar, job.outputs.all())
                 verdict = captioning.judge(job, self.setting)  # another run may have done it until now
@@ -256,13 +259,13 @@ class Captioner:
                     elapsed = time.perf_counter() - started
                     return Outcome(job.source, Status.WRITTEN, outputs=again.paths, wall_seconds=elapsed)
                 if verdict.due:
-                    return self._hear(job, started)
+                    return self._hear(job, opened, started)
         return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=verdict.up_to_date)
 
-    def _hear(self, job: Job, started: float) -> Outcome:
+    def _hear(self, job: Job, opened: captioning.Opened, started: float) -> Outcome:
         so_far = outputs.resume_path(job.outputs.sidecar)
         try:
-            transcript, watch = captioning.transcribe(job, self.engine, self.setting, self.progress, so_far)
+            transcript, watch = captioning.transcribe(job, opened, self.engine, self.setting, self.progress, so_far)
             written = captioning.write(job, transcript, watch, self.setting.options)
         except _BUGS as error:
             so_far.unlink(missing_ok=True)
@@ -312,10 +315,9 @@ def planned(jobs: Iterable[Job], setting: Setting) -> Iterator[Planned]:
                 reason = Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=verdict.up_to_date)
                 yield Planned(reason)
                 continue
-            info = probe(job.source)
-            track = choose_track(info, setting.options.batch.audio_track)
+            opened = captioning.open_media(job, setting.options)
             paths = (*captioning.targets(job, setting.options).values(), job.outputs.sidecar)
-            yield Planned(Outcome(job.source, Status.WRITTEN, verdict.reason, paths), info, track)
+            yield Planned(Outcome(job.source, Status.WRITTEN, verdict.reason, paths), opened.info, opened.track)
         except NoAudioTrack as error:
             yield Planned(Outcome(job.source, Status.SKIPPED, _without_name(error, job)))
         except (MediaError, OutputError) as error:

@@ -160,20 +160,45 @@ class Watcher(Protocol):
     def heard(self, seconds: float) -> None: ...
 
 
+@dataclass(frozen=True)
+class Opened:
+    """One input that can be read: what it holds, and what it was when it was looked at."""
+
+    info: MediaInfo
+    track: AudioStream
+    status: os.stat_result
+    seconds: float
+    """That looking took."""
+
+
+def open_media(job: Job, options: RunOptions) -> Opened:
+    """Probe a job's input and choose its track.
+
+    Raises `MediaError` where the file cannot be read (`NoAudioTrack` where there is nothing to hear).
+    """
+    watch, status = Stopwatch(), job.source.stat()
+    with watch("probe"):
+        info = probe(job.source)
+        track = choose_track(info, options.batch.audio_track)
+    return Opened(info, track, status, watch.seconds["probe"])
+
+
 def transcribe(
-    job: Job, engine: Callable[[], Hearer], setting: Setting, watcher: Watcher, resume_at: Path | None = None
+    job: Job,
+    opened: Opened,
+    engine: Callable[[], Hearer],
+    setting: Setting,
+    watcher: Watcher,
+    resume_at: Path | None = None,
 ) -> tuple[Transcript, Stopwatch]:
     """Hear one file and decide its events; nothing is written. `engine` is asked for when there is something to hear.
 
     `resume_at` is where a long file's windows are kept while it is heard, and where they are found again.
 
-    Raises `MediaError` where the file cannot be read (`NoAudioTrack` where there is nothing to hear).
+    Raises `MediaError` where the file cannot be read to its end.
     """
-    options, watch = setting.options, Stopwatch()
-    before = job.source.stat()
-    with watch("probe"):
-        info = probe(job.source)
-        track = choose_track(info, options.batch.audio_track)
+    options, watch = setting.options, Stopwatch({"probe": opened.seconds})
+    info, track, before = opened.info, opened.track, opened.status
     watcher.probed(info, track)
     with PcmSpool(info.duration) as spool:
         with watch("decode"):
