@@ -1,6 +1,6 @@
 """Writes ``commands.md``, the reference of every command and option, from the command line itself.
 
-``python -m docs.reference`` (``make docs``) writes it anew; ``tests/test_docs.py`` fails where it is out of date.
+``python -m docs.reference`` (``make docs``) writes it anew; ``tests/test_guide.py`` fails where it is out of date.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _value(option: Any) -> str:
     """What the option takes: its own word for it, or the name of its type."""
     if option.metavar:
         return str(option.metavar).strip("[]")
-    kind = option.display_type(None).strip("<>").removesuffix(" range")
+    kind: str = option.display_type(None).strip("<>").removesuffix(" range")
     return {"str": "TEXT", "int": "INTEGER", "float": "NUMBER"}.get(kind, kind.upper())
 
 
