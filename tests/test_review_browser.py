@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pysrt
 import pytest
 from typer.testing import CliRunner
@@ -134,6 +135,7 @@ def test_a_saved_correction_keeps_the_rest_to_the_letter(session: tuple[dict[str
     _, folder = session
     old = json.loads((folder / "site" / "talks" / "talk.json").read_bytes())
     new = json.loads((folder / "downloads" / "talk.json").read_bytes())
+    jsonschema.validate(new, sidecar.schema())
     assert list(old) == list(new)
     changed = {"text", "segments", "events", "notes"}
     assert {key: value for key, value in old.items() if key not in changed} == {

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wat_cli.tagging.labels import load_labels
+from wat_cli.tagging.own_labels import spread
 from wat_cli.tagging.policy import Policy, load_policy
-from wat_cli.tagging.scores import quantized
 from wat_cli.tagging.voice import voice_activity
 from wat_cli.transcript import SoundEvent, TagTrack
 
@@ -32,29 +32,56 @@ class HeatRow:
     """[steps]"""
 
 
-def readable(tags: TagTrack | None) -> TagTrack | None:
-    """The track if its classes are those of AudioSet; another head's could not be named."""
-    return tags if tags is not None and tags.classes == len(load_labels()) else None
+@dataclass(frozen=True)
+class NamedTags:
+    """A tag track whose classes have names."""
+
+    track: TagTrack
+    """AudioSet's classes, then those of `extra`."""
+    extra: tuple[str, ...] = ()
+    """Labels of a head's own."""
+    knows_voices: bool = True
+    """Whether the head would hear somebody speak; another cannot say that nobody does."""
 
 
-def heat_rows(tags: TagTrack, events: Sequence[SoundEvent]) -> tuple[HeatRow, ...]:
+def named(tags: TagTrack | None) -> NamedTags | None:
+    """The track with its names; None where there is none, or its classes are of no known kind."""
+    if tags is None:
+        return None
+    try:
+        track, extra = spread(tags)
+    except ValueError:
+        return None
+    if track.classes != len(load_labels()) + len(extra):
+        return None
+    own = {label.casefold() for label in tags.tuning.labels}
+    return NamedTags(track, extra, not own or "speech" in own)
+
+
+def heat_rows(tags: NamedTags, events: Sequence[SoundEvent]) -> tuple[HeatRow, ...]:
     """The strongest groups, those of `events` first: at most `ROWS`, each in hundredths."""
     policy = load_policy()
+    groups = {_caption(policy, group): policy.members(group) for group in policy.groups}
+    groups |= {label: (len(load_labels()) + place,) for place, label in enumerate(tags.extra)}
+    eventful = {name for event in events if event.shown for name in (event.label, *_captions(policy, event))}
     rows = []
-    eventful = {event.group for event in events if event.shown}
-    for group in policy.groups:
-        best = quantized(tags.when[:, list(policy.members(group))]).max(axis=1, initial=0.0)
+    for caption, members in groups.items():
+        best = np.asarray(tags.track.when[:, list(members)], np.float32).max(axis=1, initial=0.0)
         peak = float(np.nanmax(best, initial=0.0))
-        if peak >= FAINTEST or (group in eventful and peak > 0):
-            row = HeatRow(_caption(policy, group), _hundredths(best))
-            rows.append((group in eventful, peak, float(np.nansum(best)), row))
+        if peak >= FAINTEST or (caption in eventful and peak > 0):
+            row = HeatRow(caption, _hundredths(best))
+            rows.append((caption in eventful, peak, float(np.nansum(best)), row))
     rows.sort(key=lambda row: row[:3], reverse=True)
     return tuple(row for *_, row in rows[:ROWS])
 
 
-def voice_row(tags: TagTrack) -> NDArray[np.uint8]:
-    """How likely somebody speaks or sings, over time, in hundredths."""
-    return _hundredths(voice_activity(tags))
+def _captions(policy: Policy, event: SoundEvent) -> list[str]:
+    return [_caption(policy, event.group)] if event.group in policy.groups else []
+
+
+def voice_row(tags: NamedTags) -> NDArray[np.uint8] | None:
+    """How likely somebody speaks or sings, over time, in hundredths; None from a head that does not know voices."""
+    return _hundredths(voice_activity(tags.track)) if tags.knows_voices else None
 
 
 def _hundredths(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
