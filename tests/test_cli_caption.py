@@ -420,7 +420,23 @@ def test_a_real_interrupt_ends_with_130(films: Path, tmp_path: Path, sent: signa
         _, err = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "interrupted" in err and "show.wav was dropped" in err and "Traceback" not in err
+    assert "no media files found" not in err
     assert names(films) == {"talk.wav", "deep/show.wav"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--include-sounds", "Dogg"], "no sound is called 'Dogg'; did you mean dog"),
+        (["--sounds-file", "nowhere.toml"], "--sounds-file nowhere.toml: No such file or directory"),
+    ],
+)
+def test_sounds_that_do_not_exist_are_said_before_anything_is_heard(
+    films: Path, wat: Wat, engine: FakeEngine, arguments: list[str], said: str
+) -> None:
+    ended = wat("caption", films, *arguments)
+    assert ended.code == 2 and said in ended.err
+    assert engine.heard == []
 
 
 # --- itself -----------------------------------------------------------------------------------------------------------

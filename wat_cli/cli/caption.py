@@ -83,9 +83,11 @@ caption.__signature__ = signature(GROUPS, [_PATHS])  # type: ignore[attr-defined
 def _run(paths: list[str], options: RunOptions) -> ExitCode:
     from wat_cli.batch import Report, Several
     from wat_cli.media import find_ffmpeg
+    from wat_cli.tagging import policy
 
     # 1) what is asked for: everything that can be said without weights is said first
     find_ffmpeg()
+    policy.resolve(options.tags)
     found = _discover(paths, options)
     if options.output.to_stdout:
         return _to_stdout(found, options)

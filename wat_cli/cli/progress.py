@@ -95,7 +95,8 @@ class Lines(Silent):
     def ended(self, report: Report, exit_code: ExitCode) -> None:
         """The last line."""
         if not report.outcomes:
-            self.note("no media files found")
+            if exit_code is ExitCode.OK:
+                self.note("no media files found")
         elif not self.quiet:
             audio = (
                 f"; {clock(report.audio_seconds)} of audio in {clock(report.wall_seconds)}"
