@@ -13,9 +13,9 @@ from wat_cli.errors import CheckpointError, UsageError
 from wat_cli.options import TagOptions
 from wat_cli.tagging.events import events_from_tags
 from wat_cli.tagging.labels import load_labels
-from wat_cli.tagging.own_labels import spread
+from wat_cli.tagging.own_labels import new_labels, spread
 from wat_cli.tagging.policy import load_policy, resolve
-from wat_cli.tagging.sparse import dense_tags, sparse_tags
+from wat_cli.tagging.sparse import sparse_tags, tags_from
 from wat_cli.tagging.tuning import head_tuning
 from wat_cli.tagging.voice import unvoiced
 from wat_cli.transcript import HeadTuning, Segment, TagTrack
@@ -31,33 +31,34 @@ def track(tuning: HeadTuning = OWN, steps: int = 50) -> TagTrack:
 
 
 def test_scores_find_their_columns() -> None:
-    wide, extra = spread(track())
-    assert extra == ("kettle_whistle", "Phone") and wide.classes == 529
+    wide = spread(track())
+    assert new_labels(OWN.labels) == ("kettle_whistle", "Phone") and wide.classes == 529
     np.testing.assert_array_equal(wide.when[:, [527, SIREN, 528]], track().when)
-    assert np.delete(wide.what, [527, SIREN, 528], axis=1).max() == 0
+    assert np.delete(wide.what[:], [527, SIREN, 528], axis=1).max() == 0
+    np.testing.assert_array_equal(wide.when[5:7], wide.when[:][5:7])
 
 
 def test_unknown_steps_stay_unknown() -> None:
     tags = track()
     tags.when[3] = np.nan
-    wide, _ = spread(tags)
+    wide = spread(tags)
     assert np.isnan(wide.when[3]).all() and not np.isnan(wide.when[4]).any()
 
 
 def test_audiosets_tracks_stay_as_they_are() -> None:
     scores = np.zeros((2, 527), np.float32)
     tags = TagTrack(scores, scores)
-    assert spread(tags) == (tags, ())
+    assert spread(tags) is tags
 
 
 def test_captions_of_own_sounds() -> None:
-    wide, extra = spread(track())
+    wide = spread(track())
     options = TagOptions()
-    events = events_from_tags(wide, options, resolve(options, extra), (), 20.0)
+    events = events_from_tags(wide, options, resolve(options, OWN.labels), (), 20.0)
     shown = [(event.caption, event.label, round(event.start, 1)) for event in events if event.shown]
     assert shown == [("Kettle whistle", "kettle_whistle", 2.0), ("Siren", "Siren", 10.0)]
     without = TagOptions(exclude_sounds="kettle whistle")
-    events = events_from_tags(wide, without, resolve(without, extra), (), 20.0)
+    events = events_from_tags(wide, without, resolve(without, OWN.labels), (), 20.0)
     assert [event.caption for event in events if event.shown] == ["Siren"]
     with pytest.raises(UsageError, match="no sound is called 'kettle whistle'"):
         resolve(without)
@@ -66,6 +67,12 @@ def test_captions_of_own_sounds() -> None:
 def test_a_name_that_is_a_groups_makes_a_group_of_its_own() -> None:
     policy = resolve(TagOptions(), ("Phone",))
     assert "phone" in load_policy().groups and policy.classes[527].group == "phone_"
+
+
+def test_a_head_made_for_a_sound_captions_it_whatever_its_tier() -> None:
+    hiss = next(sound for sound in load_policy().classes if sound.name == "Hiss")
+    assert hiss.tier == 3 and hiss.index not in resolve(TagOptions()).enabled
+    assert hiss.index in resolve(TagOptions(), ("hiss",)).enabled
 
 
 def test_nothing_is_said_about_voices() -> None:
@@ -84,15 +91,15 @@ def test_labels_lie_beside_the_head(tmp_path: Path) -> None:
 
 def test_the_sidecar_keeps_them() -> None:
     document = json.loads(json.dumps(sparse_tags(track(), OWN.labels)))
-    tags, _ = dense_tags(document)
+    tags, _ = tags_from(document)
     assert tags.tuning == OWN
     assert "labels" not in sparse_tags(track(HeadTuning()))["tuning"]
     document["tuning"]["labels"] = ["one"]
     with pytest.raises(ValueError, match="1 labels for 3 classes"):
-        dense_tags(document)
+        tags_from(document)
     document["tuning"]["labels"] = [1, 2, 3]
     with pytest.raises(TypeError, match="a label is a text"):
-        dense_tags(document)
+        tags_from(document)
 
 
 def test_as_many_labels_as_classes() -> None:

@@ -62,16 +62,38 @@ def test_accuracy() -> None:
     assert metrics.accuracy(targets, scores) == 0.75
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_resampled_figures_are_scikit_learns_on_the_drawn_clips(seed: int) -> None:
+    targets, scores = data(seed, clips=25)
+    [weights] = metrics.draw_weights(25, 8, seed)
+    assert (weights.sum(axis=1) == 25).all()
+    precision = metrics.resampled_precision(targets[:, 0], scores[:, 0], weights)
+    areas = metrics.resampled_auc(targets[:, 0], scores[:, 0], weights)
+    for row, drawn in enumerate(weights.astype(int)):
+        truth, score = (np.repeat(values[:, 0], drawn) for values in (targets, scores))
+        assert precision[row] == pytest.approx(sklearn.average_precision_score(truth, score))
+        assert areas[row] == pytest.approx(sklearn.roc_auc_score(truth, score))
+
+
+def test_a_resample_without_the_class_has_no_figure() -> None:
+    truth, scores = np.array([1, 0, 0], np.float32), np.array([0.9, 0.5, 0.1], np.float32)
+    weights = np.array([[0, 2, 1], [3, 0, 0], [1, 1, 1]], np.float32)
+    np.testing.assert_array_equal(metrics.resampled_precision(truth, scores, weights), [np.nan, 1, 1])
+    np.testing.assert_array_equal(metrics.resampled_auc(truth, scores, weights), [np.nan, np.nan, 1])
+
+
 def test_the_bootstrap_interval_of_a_share_is_the_binomials() -> None:
     random = np.random.default_rng(0)
     right = random.random(400) < 0.8
     targets = np.tile([[1.0, 0.0]], (400, 1)).astype(np.float32)
+    targets[::2] = targets[::2, ::-1]
     scores = np.where(right[:, None], targets, 1 - targets).astype(np.float32)
-    found = metrics.bootstrap(targets, scores, metrics.accuracy, resamples=300)
+    found = metrics.bootstrap(targets, scores, True, resamples=2000)["accuracy"]
     spread = 1.96 * math.sqrt(0.8 * 0.2 / 400)
     assert found.value == right.mean()
-    assert found.low == pytest.approx(right.mean() - spread, abs=0.012)
-    assert found.high == pytest.approx(right.mean() + spread, abs=0.012)
+    assert found.low == pytest.approx(right.mean() - spread, abs=0.006)
+    assert found.high == pytest.approx(right.mean() + spread, abs=0.006)
+    assert math.isnan(metrics.bootstrap(targets, scores, True, resamples=0)["accuracy"].low)
 
 
 @pytest.mark.parametrize("seed", range(3))

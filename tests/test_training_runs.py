@@ -122,16 +122,16 @@ def test_a_head_is_judged(place: Path, trained: Result) -> None:
 
 def test_the_head_captions_its_own_sounds(place: Path, trained: Result, tmp_path: Path) -> None:
     random = np.random.default_rng(9)
-    quiet = sound("", 4.0, random)
-    film = write(tmp_path / "film.wav", np.concatenate([quiet, sound("hiss", 4.0, random), quiet]))
+    film = write(tmp_path / "film.wav", np.concatenate([sound("hiss", 3.2, random), sound("", 4.0, random)]))
     good(
         place, "caption", str(film), "--tagger-checkpoint", str(place / "out/head.pt"), "--beam-size", "None",
         "--temperature-increment-on-fallback", "None", "-f", "srt", "--quiet",
     )  # fmt: skip
     sidecar = json.loads((tmp_path / "film.json").read_text())
     assert sidecar["tags"]["tuning"]["labels"] == ["clicks", "hiss", "hum"] and sidecar["tags"]["classes"] == 3
-    heard = [event for event in sidecar["events"] if event["caption"] == "Hiss"]
-    assert len(heard) == 1 and abs(heard[0]["start"] - 4.0) <= 1.2 and abs(heard[0]["end"] - 8.0) <= 1.6
+    heard = [event for event in sidecar["events"] if event["caption"] == "Hissing"]
+    assert heard and heard[0]["start"] == 0 and heard[0]["end"] <= 5.2
+    assert "[Hissing]" in (tmp_path / "film.srt").read_text()
 
 
 def test_folds_are_held_out_in_turn(place: Path) -> None:
@@ -202,10 +202,10 @@ class Loud:
 def test_events_are_matched_with_strong_labels(tmp_path: Path, place: Path) -> None:
     head = build_head("last-mlp", 1, 8, 2)
     norm, linear = head.mlp_layer
-    with torch.no_grad():  # no normalisation to speak of: logit = 12 * mean of the column
+    with torch.no_grad():
         norm.weight.fill_(1.0)
         linear.weight.zero_()
-        linear.bias.fill_(-1.0)
+        linear.bias.fill_(-4.0)
         linear.weight[0, 0] = linear.weight[1, 1] = 3.0
     save_head(head, tmp_path / "head.pt")
     events = (Event(4.0, 12.0, "Siren"), Event(20.0, 28.0, "kettle"))
@@ -218,6 +218,6 @@ def test_events_are_matched_with_strong_labels(tmp_path: Path, place: Path) -> N
 
     report = evaluate(tmp_path / "head.pt", data, Encoder(WhisperAT(model), "x", "0"), resamples=0)
     assert report.events is not None
-    assert (report.events.precision, report.events.recall) == (1.0, 1.0) and report.events.onset_error <= 0.8
+    assert (report.events.precision, report.events.recall) == (1.0, 1.0) and report.events.onset_error < 1.0
     track = tag_track(head.eval(), data.features.read(0, 0, 75), head_tuning(tmp_path / "head.pt"))
     assert track.when[20, 0] > 0.9 and track.when[40, 0] < 0.3

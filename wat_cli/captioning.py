@@ -271,8 +271,8 @@ def decide_events(hearing: Hearing, options: RunOptions) -> tuple[SoundEvent, ..
     """The sounds that are captioned, from the tag track; none without one."""
     if hearing.tags is None:
         return ()
-    tags, extra = spread(hearing.tags)
-    return events_from_tags(tags, options.tags, policy.resolve(options.tags, extra), hearing.segments, hearing.duration)
+    tags, own = spread(hearing.tags), hearing.tags.tuning.labels
+    return events_from_tags(tags, options.tags, policy.resolve(options.tags, own), hearing.segments, hearing.duration)
 
 
 def _hallucinations(hearing: Hearing) -> tuple[int, ...]:

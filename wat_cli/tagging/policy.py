@@ -22,6 +22,7 @@ from typing import Any, Literal
 from wat_cli.errors import UsageError
 from wat_cli.options import TagOptions
 from wat_cli.tagging.labels import load_labels, read_table
+from wat_cli.tagging.own_labels import new_labels
 
 TIER_THRESHOLDS = {1: 0.50, 2: 0.65, 3: 0.75}
 """Where a sound of each tier starts when the first starts at one half; the distances in logits are what counts."""
@@ -203,15 +204,16 @@ def load_policy() -> Policy:
     return _at_level(Policy(classes, frozenset(), {}), "default")
 
 
-def resolve(options: TagOptions, extra: Sequence[str] = ()) -> Policy:
+def resolve(options: TagOptions, own: Sequence[str] = ()) -> Policy:
     """The policy that `options` ask for.
 
-    `extra` are sounds that are not AudioSet's: they follow its classes, each captioned by its own name.
+    `own` are the labels of a head that was made for them: those that AudioSet lacks follow its classes, captioned by
+    their names, and all that have a caption are of the first tier.
 
     Raises UsageError for a sound that is not in the table, naming the nearest, and for a file that is not what
     ``--sounds-file`` wants.
     """
-    policy = _with_extra(load_policy(), extra) if extra else load_policy()
+    policy = _with_own(load_policy(), own) if own else load_policy()
     table = _read_toml(options.sounds_file) if options.sounds_file is not None else {}
     if table:
         policy = _with_table(policy, table, f"--sounds-file {options.sounds_file}")
@@ -225,9 +227,14 @@ def resolve(options: TagOptions, extra: Sequence[str] = ()) -> Policy:
     return replace(policy, enabled=(policy.enabled | include) - exclude, hidden=MappingProxyType(hidden))
 
 
-def _with_extra(policy: Policy, names: Sequence[str]) -> Policy:
-    groups, classes = {sound.group for sound in policy.classes}, list(policy.classes)
-    for name in names:
+def _with_own(policy: Policy, labels: Sequence[str]) -> Policy:
+    named = {label.casefold() for label in labels}
+    classes = [
+        replace(sound, tier=1) if sound.caption and sound.name.casefold() in named else sound
+        for sound in policy.classes
+    ]
+    groups = {sound.group for sound in classes}
+    for name in new_labels(labels):
         caption = " ".join(name.replace("_", " ").split())
         caption = caption[:1].upper() + caption[1:]
         sound = SoundClass(len(classes), "", name, 1, "", caption, caption.casefold(), "sustained", "", ())

@@ -98,8 +98,8 @@ def event_figures(head: Head, tuning: HeadTuning, data: Data, collar: float) -> 
     total = NOTHING
     for number, clip in enumerate(data.dataset.clips):
         steps = data.features.read(number, 0, data.features.steps(number))
-        tags, extra = spread(tag_track(head, steps, tuning))
-        policy = resolve(options, extra)
+        tags = spread(tag_track(head, steps, tuning))
+        policy = resolve(options, tuning.labels)
         seconds = len(steps) * tags.hop
         groups = {sound.name: sound.group for sound in policy.classes if sound.caption}
         found = [(e.start, e.end, e.group) for e in events_from_tags(tags, options, policy, (), seconds) if e.shown]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 from types import ModuleType
@@ -97,24 +97,97 @@ def figures(targets: Scores, scores: Scores, single_label: bool) -> dict[str, fl
     return {"mAP": mean_of_known(average_precision(targets, scores)), "AUC": area, "d'": d_prime(area)}
 
 
-def bootstrap(
-    targets: Scores,
-    scores: Scores,
-    figure: Callable[[Scores, Scores], float],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """`figure` with its percentile bootstrap interval: clips drawn with replacement, `resamples` times."""
+# --- intervals ------------------------------------------------------------------------------------------------------
+
+Weights = NDArray[np.float32]
+"""[resamples, clips]: how often each clip was drawn."""
+
+ByClass = Callable[[Scores, Scores, Weights], NDArray[np.float64]]
+"""(truth [clips], scores [clips], weights) to a figure of each resample; NaN where it has none."""
+
+_AT_ONCE = 2_000_000
+"""Numbers in a block of weights; bounds memory."""
+
+
+def resampled_precision(truth: Scores, scores: Scores, weights: Weights) -> NDArray[np.float64]:
+    """Average precision of one class in each resample, as scikit-learn defines it, ties included."""
+    found, drawn = _at_thresholds(truth, scores, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(drawn > 0, found / drawn, 0.0)
+        recalled = np.diff(found, axis=1, prepend=0.0) / found[:, -1:]
+    values: NDArray[np.float64] = (precision * recalled).sum(axis=1)
+    return values
+
+
+def resampled_auc(truth: Scores, scores: Scores, weights: Weights) -> NDArray[np.float64]:
+    """Area under the ROC curve of one class in each resample, by trapezoids."""
+    found, drawn = _at_thresholds(truth, scores, weights)
+    missed = drawn - found
+    steps = np.diff(missed, axis=1, prepend=0.0)
+    before = np.concatenate([np.zeros((len(found), 1)), found[:, :-1]], axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values: NDArray[np.float64] = (steps * (found + before) / 2).sum(axis=1) / (found[:, -1] * missed[:, -1])
+    return values
+
+
+def _at_thresholds(truth: Scores, scores: Scores, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[resamples, thresholds]: positives, and clips, that score at least each distinct score, the highest first."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    sorted_weights = weights[:, order].astype(np.float64)
+    drawn = sorted_weights.cumsum(axis=1)[:, ends]
+    found = (sorted_weights * (truth[order] > 0.5)).cumsum(axis=1)[:, ends]
+    return found, drawn
+
+
+def draw_weights(clips: int, resamples: int, seed: int = 0) -> Iterator[Weights]:
+    """Bootstrap weights in blocks: clips drawn with replacement, as many as there are."""
     random = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(resamples):
-        rows = random.integers(len(targets), size=len(targets))
-        drawn.append(figure(targets[rows], scores[rows]))
-    known = np.array([value for value in drawn if not math.isnan(value)])
-    value = figure(targets, scores)
-    if not len(known):
+    block = max(1, _AT_ONCE // clips)
+    for first in range(0, resamples, block):
+        count = min(block, resamples - first)
+        yield random.multinomial(clips, np.full(clips, 1 / clips), size=count).astype(np.float32)
+
+
+def bootstrap(
+    targets: Scores, scores: Scores, single_label: bool, resamples: int, seed: int = 0
+) -> dict[str, Interval]:
+    """Every figure with its percentile bootstrap interval over clips; without one where `resamples` is 0."""
+    values = {
+        "mAP": mean_of_known(average_precision(targets, scores)),
+        "AUC": mean_of_known(auc(targets, scores)),
+    }
+    values["d'"] = d_prime(values["AUC"])
+    if single_label:
+        values = {"accuracy": accuracy(targets, scores), **values}
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in values}
+    right = (targets.argmax(axis=1) == scores.argmax(axis=1)).astype(np.float64)
+    for weights in draw_weights(len(targets), resamples, seed):
+        drawn["mAP"].append(_mean_over_classes(resampled_precision, targets, scores, weights))
+        drawn["AUC"].append(_mean_over_classes(resampled_auc, targets, scores, weights))
+        drawn["d'"].append(np.array([d_prime(area) for area in drawn["AUC"][-1]]))
+        if single_label:
+            drawn["accuracy"].append(weights @ right / len(targets))
+    return {name: _interval(value, drawn[name]) for name, value in values.items()}
+
+
+def _mean_over_classes(figure: ByClass, targets: Scores, scores: Scores, weights: Weights) -> NDArray[np.float64]:
+    total, known = np.zeros(len(weights)), np.zeros(len(weights))
+    for column in range(targets.shape[1]):
+        values = figure(targets[:, column], scores[:, column], weights)
+        total += np.nan_to_num(values)
+        known += ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.float64] = total / known
+    return means
+
+
+def _interval(value: float, drawn: list[NDArray[np.float64]]) -> Interval:
+    values = np.concatenate(drawn) if drawn else np.zeros(0)
+    values = values[np.isfinite(values)]
+    if not len(values):
         return Interval(value)
-    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(value, float(low), float(high))
 
 
@@ -135,21 +208,11 @@ def judge(
 ) -> Judgement:
     """All figures with intervals, and those of each class."""
     precision, areas = average_precision(targets, scores), auc(targets, scores)
-    wanted: dict[str, Callable[[Scores, Scores], float]] = {
-        "mAP": lambda t, s: mean_of_known(average_precision(t, s)),
-        "AUC": lambda t, s: mean_of_known(auc(t, s)),
-        "d'": lambda t, s: d_prime(mean_of_known(auc(t, s))),
-    }
-    if single_label:
-        wanted = {"accuracy": accuracy, **wanted}
     by_class = {
         label: {"AP": float(precision[column]), "AUC": float(areas[column]), "clips": float(targets[:, column].sum())}
         for column, label in enumerate(labels)
     }
-    intervals = {
-        name: bootstrap(targets, scores, figure, resamples) if resamples else Interval(figure(targets, scores))
-        for name, figure in wanted.items()
-    }
+    intervals = bootstrap(targets, scores, single_label, resamples)
     return Judgement(len(targets), int((~np.isnan(areas)).sum()), intervals, by_class)
 
 

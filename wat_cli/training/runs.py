@@ -20,7 +20,7 @@ from wat_cli.training.encoder import Encoder
 from wat_cli.training.examples import Truth
 from wat_cli.training.features import Features, Steps
 from wat_cli.training.loop import Tell, predict, train
-from wat_cli.training.metrics import Interval, Scores, accuracy, best_threshold, bootstrap, figures
+from wat_cli.training.metrics import RESAMPLES, Interval, Scores, best_threshold, bootstrap, figures
 from wat_cli.training.recipes import Recipe
 
 
@@ -200,7 +200,7 @@ def cross_validate(
             scored.append(scores)
             tell(kind, fold, folds[fold])
         truth, scores = np.concatenate(truths), np.concatenate(scored)
-        overall = bootstrap(truth, scores, accuracy if single else lambda t, s: figures(t, s, False)["mAP"])
+        overall = bootstrap(truth, scores, single, RESAMPLES)[figure]
         empty = build_head(kind, layers, width, classes)
         parameters = count_parameters(empty)
         cost = count_multiply_adds(empty)
