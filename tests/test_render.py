@@ -191,6 +191,16 @@ def test_one_bad_sidecar_does_not_stop_the_others(talk: Path) -> None:
     assert code(done) == 1 and talk.with_suffix(".txt").exists()
 
 
+@pytest.mark.parametrize("names", [[], ["--player-names"]])
+def test_wat_check_knows_the_length_of_the_film_from_the_sidecar(talk: Path, names: list[str]) -> None:
+    wat("talk.json", "-f", "srt", *names)
+    (srt,) = talk.parent.glob("*.srt")
+    assert CliRunner().invoke(app, ["check", srt.name]).exit_code == 0
+    srt.write_text(srt.read_text(encoding="utf-8").replace("00:00:14,000", "00:00:31,000"), encoding="utf-8")
+    done = CliRunner().invoke(app, ["check", srt.name])
+    assert done.exit_code == 1 and "inside-file" in done.stdout
+
+
 def test_words_are_highlighted_where_they_have_times(talk: Path) -> None:
     talk.write_bytes(sidecar.to_json(transcript(segments=(spoken(1, "You are here"),))))
     assert "<u>are</u>" in wat("talk.json", "-f", "vtt", "-o", "-", "--highlight-words").stdout

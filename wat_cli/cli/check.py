@@ -67,19 +67,25 @@ def _run(files: list[Path], options: CaptionOptions, strict: bool) -> ExitCode:
 
 
 def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise OutputError(f"{shown(path)}: {(error.strerror or 'cannot be read').lower()}") from error
     if len(data) > MAX_BYTES:
         raise OutputError(f"{shown(path)}: more than {MAX_BYTES >> 20} MiB are no caption file")
     return data
 
 
 def _duration_ms(path: Path) -> int | None:
-    """Length of the film as the sidecar beside the captions says; None without one."""
+    """Length of the film as the sidecar beside the captions says (``talk.json`` for ``talk.en.sdh.srt`` too)."""
     from wat_cli import sidecar
 
-    beside = path.with_suffix(".json")
-    try:
-        return round(1000 * sidecar.read(beside, tags=False).transcript.source.duration)
-    except (OSError, ValueError, sidecar.NotASidecar):
-        return None
+    name = path.name
+    while "." in name.strip("."):
+        name = name.rpartition(".")[0]
+        try:
+            return round(1000 * sidecar.read(path.with_name(f"{name}.json"), tags=False).transcript.source.duration)
+        except (OSError, ValueError, OverflowError, sidecar.NotASidecar):
+            continue
+    return None
