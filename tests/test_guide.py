@@ -21,10 +21,15 @@ from typer.testing import CliRunner
 from docs import reference
 from tests.fakes import write_wav
 from wat_cli import journal, sidecar
+from wat_cli.captioning import LONG_SECONDS
+from wat_cli.captions.rules import LayoutRules
 from wat_cli.captions.sounds import NO_ROOM
+from wat_cli.checkpoints.registry import MODELS
 from wat_cli.cli import app
 from wat_cli.cli.parameters import build
+from wat_cli.doctor import HOUR_OF_AUDIO
 from wat_cli.errors import ExitCode
+from wat_cli.media.decoding import LONGEST
 from wat_cli.options import RunOptions, TagOptions
 from wat_cli.tagging.events import UNSHOWN
 from wat_cli.tagging.policy import load_policy, resolve
@@ -230,6 +235,30 @@ def test_fields_of_the_log() -> None:
     assert set(told) == {line["properties"]["event"]["const"] for line in lines}
     for line in lines:
         assert told[line["properties"]["event"]["const"]] == set(line["required"])
+
+
+def test_numbers() -> None:
+    classes = load_policy().classes
+    told = {
+        "captioning.md": [
+            f"{len({sound.caption for sound in classes if sound.tier == 1})} different captions",
+            f"two lines of {LayoutRules().width} columns",
+            f"to {LayoutRules().max_ms // 1000} s, {LayoutRules().cps:.0f} columns a second",
+        ],
+        "how-it-works.md": [f"{sum(sound.group == 'music' for sound in classes)} of them are music"],
+        "archives.md": [f"{HOUR_OF_AUDIO / 1e6:.0f} MB an hour", f"{LONGEST // 3600} hours"],
+        "limits.md": ["{} to {} percent".format(*published_precisions())],
+    }
+    for page, numbers in told.items():
+        for number in numbers:
+            assert number in PAGES[page], number
+    assert LONG_SECONDS == 600 and "ten minutes or more" in PAGES["archives.md"]
+
+
+def published_precisions() -> tuple[float, float]:
+    """The least and the greatest mean average precision of the published heads."""
+    precisions = [head.mean_average_precision for model in MODELS.values() for head in model.heads.values()]
+    return min(precisions), max(precisions)
 
 
 def source_texts() -> Iterator[str]:
