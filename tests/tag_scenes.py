@@ -55,4 +55,10 @@ def track_of(
                     share = min(1.0, heard / min(stop - start, offset - onset, 2.0))
                     logits[row, INDEX[name]] = max(logits[row, INDEX[name]], response(share))
             accumulator.add(kind, place, decisions, logits)
-    return accumulator.track()
+    return unrounded(accumulator.track())
+
+
+def unrounded(track: TagTrack) -> TagTrack:
+    """The track with every score as the head gave it, in arrays that can be written to."""
+    assert track.exact is not None
+    return TagTrack(np.array(track.exact.what), np.array(track.exact.when), track.hop, track.tuning)

@@ -10,7 +10,7 @@ from tests.tag_scenes import INDEX, even_logit, even_probability, track_of
 from wat_cli.options import TagOptions
 from wat_cli.tagging.events import events_from_tags
 from wat_cli.tagging.policy import load_policy, resolve
-from wat_cli.tagging.sparse import dense_tags, sparse_tags
+from wat_cli.tagging.sparse import sparse_tags, tags_from
 from wat_cli.transcript import HeadTuning, Segment, SoundEvent, TagTrack
 
 DEFAULT = TagOptions()
@@ -319,7 +319,7 @@ def test_events_are_in_order_inside_the_file_and_the_same_from_the_sidecar(track
     for group in {event.group for event in events}:
         own = [event for event in events if event.group == group]
         assert all(a.end <= b.start for a, b in zip(own, own[1:], strict=False))
-    again, _ = dense_tags(sparse_tags(track))
+    again, _ = tags_from(sparse_tags(track))
     assert events_from_tags(again, options, duration=track.steps * 0.4 - 0.1) == events
 
 

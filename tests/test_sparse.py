@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as npst
 
 from tests.tag_scenes import track_of
 from wat_cli.tagging.labels import load_labels
-from wat_cli.tagging.sparse import dense_tags, sparse_tags
+from wat_cli.tagging.sparse import sparse_tags, tags_from
 from wat_cli.transcript import HeadTuning, TagTrack
 
 scores = st.integers(0, 100).map(lambda percent: np.float32(percent / 100)) | st.just(np.float32(0))
@@ -22,7 +22,7 @@ def test_scores_come_back_rounded(data: st.DataObject, steps: int, classes: int)
         array[data.draw(npst.arrays(bool, steps))] = np.nan
     track = TagTrack(what=what, when=when, tuning=HeadTuning(0.4, 0.2))
     document = json.loads(json.dumps(sparse_tags(track)))
-    again, labels = dense_tags(document)
+    again, labels = tags_from(document)
     for before, after in ((what, again.what), (when, again.when)):
         np.testing.assert_array_equal(np.isnan(before), np.isnan(after))
         kept = np.where(before >= 0.05, before, 0)
@@ -36,7 +36,7 @@ def test_names_of_the_classes_that_occur_are_kept() -> None:
     names = [label.name for label in load_labels()]
     document = sparse_tags(track_of([("Music", 3, 9), ("Dog", 12, 14)], 20.0), names)
     assert document["labels"] == {"74": "Dog", "137": "Music"}
-    _, labels = dense_tags(document)
+    _, labels = tags_from(document)
     assert (labels[74], labels[137], labels[0]) == ("Dog", "Music", "")
 
 
@@ -82,4 +82,4 @@ def test_a_document_from_anywhere_is_not_believed(path: tuple[str, ...], value: 
         place = place[key]
     place[path[-1]] = value
     with pytest.raises((ValueError, KeyError, TypeError)):
-        dense_tags(document)
+        tags_from(document)

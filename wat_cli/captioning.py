@@ -6,16 +6,13 @@ Nothing here knows of other files, of a terminal, or of torch: the engine is wha
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-
-import numpy as np
 
 import wat_cli
 from wat_cli import outputs, sidecar
@@ -30,6 +27,7 @@ from wat_cli.resume import ResumeLog
 from wat_cli.tagging import policy
 from wat_cli.tagging.events import events_from_tags
 from wat_cli.tagging.labels import load_labels
+from wat_cli.tagging.npz import score_file
 from wat_cli.tagging.own_labels import spread
 from wat_cli.tagging.text import split_sound_text
 from wat_cli.tagging.voice import unvoiced
@@ -41,6 +39,10 @@ SHORT_SECONDS, SHORT_SHARE = 2.0, 0.05
 
 LONG_SECONDS = 600
 """Files from this length on are kept window by window, so that a killed run goes on near where it stopped."""
+
+
+class Dropped(Exception):
+    """The run was interrupted while it worked for this file, which the next run goes on with."""
 
 
 class Hearer(Protocol):
@@ -285,20 +287,16 @@ def _hallucinations(hearing: Hearing) -> tuple[int, ...]:
 def render(
     transcript: Transcript, names: Iterable[str], options: RunOptions
 ) -> tuple[Transcript, dict[str, bytes | None]]:
-    """Content of each output by its format, None where there is nothing to write.
+    """Content of each output by its format, None where there is nothing to write; scores (``npz``) are none of them.
 
     The transcript that comes back knows which events found a place in the captions, and what a reader should know.
     """
-    hearing = transcript.hearing
     segments, left_out = spoken_segments(transcript, options.captions.drop_hallucinations)
     layout = cues_from(segments, transcript.events, transcript.source.duration, options.captions)
     origin = origin_note(wat_cli.__version__, [model.name for model in transcript.models.values()])
     contents: dict[str, bytes | None] = {}
     notes = [f"left out as a probable hallucination: {segment.text.strip()}" for segment in left_out]
     for name in names:
-        if name == "npz":
-            contents[name] = scores(hearing, transcript.labels)
-            continue
         text = formats.render(name, layout, segments, options.captions, origin)
         contents[name] = None if text is None else text.encode("utf-8", "replace")
         if text is None:
@@ -327,16 +325,6 @@ def spoken_segments(transcript: Transcript, drop_hallucinations: bool) -> tuple[
 
 def _told(segment: Segment, events: Iterable[SoundEvent]) -> bool:
     return any(event.start < segment.end and event.end > segment.start for event in events)
-
-
-def scores(hearing: Hearing, labels: Sequence[str]) -> bytes | None:
-    """Every class's scores as an ``.npz`` file: ``what`` and ``when`` [steps, classes], ``hop`` (s), ``labels``."""
-    if hearing.tags is None:
-        return None
-    file, tags = io.BytesIO(), hearing.tags
-    what, when = tags.what.astype(np.float16), tags.when.astype(np.float16)
-    np.savez_compressed(file, what=what, when=when, hop=np.float64(tags.hop), labels=np.array(labels))
-    return file.getvalue()
 
 
 @dataclass(frozen=True)
@@ -379,11 +367,14 @@ def write(
             wanted[renewed[name]] = path
         else:  # changed by a person, or made of this sidecar by `wat render`
             carried[name] = digest
-    with watch("captions"):
-        transcript, contents = render(transcript, wanted, options)
-    digests = {wanted[name].name: None if data is None else sidecar.sha256(data) for name, data in contents.items()}
-    transcript = dataclasses.replace(transcript, outputs={**carried, **digests}, timings=dict(watch.seconds))
-    files = {wanted[name]: data for name, data in contents.items()}
-    outputs.commit(job.outputs.sidecar, sidecar.to_json(transcript), files)
+    with ExitStack() as stack:
+        with watch("captions"):
+            transcript, contents = render(transcript, [name for name in wanted if name != "npz"], options)
+            files: dict[Path, outputs.Content | None] = {wanted[name]: data for name, data in contents.items()}
+            if "npz" in wanted and (tags := transcript.hearing.tags) is not None:
+                files[wanted["npz"]] = stack.enter_context(score_file(tags, transcript.labels))
+        digests = {path.name: None if data is None else outputs.digest(data) for path, data in files.items()}
+        transcript = dataclasses.replace(transcript, outputs={**carried, **digests}, timings=dict(watch.seconds))
+        outputs.commit(job.outputs.sidecar, sidecar.to_json(transcript), files)
     paths = (*(path for path, data in files.items() if data is not None), job.outputs.sidecar)
     return Written(paths, transcript.notes)

@@ -11,15 +11,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock, Timeout
 
 from wat_cli import sidecar as sidecars
 from wat_cli.errors import ForeignOutput, InWork, OutputError, shown
+
+Content = bytes | IO[bytes]
+"""What is written to a file: bytes, or an open file from its beginning on where it would be large."""
+
+_PIECE = 2**20
 
 
 def part_path(final: Path) -> Path:
@@ -194,7 +201,7 @@ def _remove_own(path: Path, before: sidecars.Record | None) -> None:
         _remove(path)
 
 
-def commit(sidecar: Path, record: bytes, outputs: Mapping[Path, bytes | None]) -> None:
+def commit(sidecar: Path, record: bytes, outputs: Mapping[Path, Content | None]) -> None:
     """Write `outputs` and then the sidecar `record` that lists their hashes, so that each appears whole.
 
     None in place of an output's content removes what stands there: nothing is to be said any more.
@@ -203,7 +210,10 @@ def commit(sidecar: Path, record: bytes, outputs: Mapping[Path, bytes | None]) -
         OutputError: the folder or a file cannot be written; nothing partial is left under any final name.
     """
     # the sidecar's part is written last: where it is whole, so are the others
-    written = {**{path: data for path, data in outputs.items() if data is not None}, sidecar: record}
+    written: dict[Path, Content] = {
+        **{path: data for path, data in outputs.items() if data is not None},
+        sidecar: record,
+    }
     try:
         sidecar.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -237,13 +247,28 @@ def replace_file(path: Path, data: bytes) -> None:
         _remove(part_path(path))
 
 
-def _write_part(path: Path, data: bytes) -> None:
+def digest(content: Content) -> str:
+    """SHA-256 of what is to be written."""
+    if isinstance(content, bytes):
+        return sidecars.sha256(content)
+    content.seek(0)
+    found = hashlib.sha256()
+    while piece := content.read(_PIECE):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _write_part(path: Path, content: Content) -> None:
     part = part_path(path)
     _remove(part)
     # a new file of our own, never through somebody's link; permissions as the umask has them
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content.seek(0)
+            shutil.copyfileobj(content, file, _PIECE)
         file.flush()
         os.fsync(file.fileno())
 

@@ -20,7 +20,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from wat_cli.errors import OutputError, shown
-from wat_cli.tagging.sparse import dense_tags, sparse_tags
+from wat_cli.tagging.sparse import sparse_tags, tags_from
 from wat_cli.transcript import (
     SCHEMA_VERSION,
     BrokenLayoutRule,
@@ -226,7 +226,7 @@ def _transcript(document: dict[str, Any], with_tags: bool) -> Transcript:
     labels: tuple[str, ...] = ()
     tags = None
     if with_tags and document["tags"] is not None:
-        tags, labels = dense_tags(document["tags"])
+        tags, labels = tags_from(document["tags"])
     hearing = Hearing(
         duration=_checked(float, document["duration"]),
         language=_checked(str, document["language"]),

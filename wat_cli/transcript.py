@@ -7,10 +7,7 @@ Times are seconds on the file's own clock unless a name says otherwise. Everythi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Protocol
 
 SCHEMA_VERSION = 1
 """Version of the sidecar's layout; raised when a reader of the old one would misread the new."""
@@ -19,7 +16,7 @@ TAG_HOP = 0.4
 """Seconds between two steps of the tag grid: 20 encoder frames of 20 ms (Whisper-AT, section 3)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Word:
     """One word with its times; openai-whisper's fields and meanings (``timing.py``, `WordTiming`)."""
 
@@ -30,7 +27,7 @@ class Word:
     probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One stretch of speech; openai-whisper's fields and meanings (``transcribe.py``, `new_segment`)."""
 
@@ -84,6 +81,19 @@ class HeadTuning:
     """Its classes in order, where they are not AudioSet's 527."""
 
 
+class Scores(Protocol):
+    """Scores [steps, classes], 0 to 1 or NaN, that are read like a numpy array: by ``[a:b]`` and ``[:, classes]``.
+
+    An array is one; `wat_cli.tagging.table.ScoreTable` holds hours of them in some megabytes.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class TagTrack:
     """Sound-class probabilities over the whole file, on an absolute grid of `TAG_HOP` seconds.
@@ -93,12 +103,14 @@ class TagTrack:
     covered is NaN in every class: unknown, not silent.
     """
 
-    what: NDArray[np.float32]
+    what: Scores
     """[steps, classes], 0 to 1 or NaN."""
-    when: NDArray[np.float32]
+    when: Scores
     """[steps, classes], 0 to 1 or NaN."""
     hop: float = TAG_HOP
     tuning: HeadTuning = HeadTuning()
+    exact: TagTrack | None = field(default=None, repr=False, compare=False)
+    """The same with every score as the head gave it, on disk, where this one holds them rounded."""
 
     def __post_init__(self) -> None:
         if self.what.shape != self.when.shape or self.what.ndim != 2:

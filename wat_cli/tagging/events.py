@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from wat_cli.options import TagOptions
 from wat_cli.tagging.evidence import NEAR, Evidence, clearly, probability
-from wat_cli.tagging.policy import Policy, logit, resolve
-from wat_cli.tagging.scores import FLOOR, LOWEST, Curve, highest, opened, runs, shaped
+from wat_cli.tagging.policy import Policy, SoundClass, logit, resolve
+from wat_cli.tagging.scores import LOWEST, Curve, highest, opened, runs, shaped
+from wat_cli.tagging.table import FLOOR
 from wat_cli.tagging.text import named_group
 from wat_cli.transcript import Segment, SoundEvent, TagTrack
 
@@ -43,13 +44,11 @@ UNSHOWN = {
 
 @dataclass(frozen=True)
 class _Group:
-    """One group's curves over the steps of a file."""
+    """One group's curves over the steps of a file; [steps] each."""
 
     name: str
     members: list[int]
     """Class indices that may be captioned."""
-    logits: Curve
-    """[steps, members]"""
     curve: Curve
     """What the members say together, ready for a threshold."""
     free: Curve
@@ -94,15 +93,12 @@ def _group(evidences: Evidence, name: str) -> _Group:
     rule, steps = policy.rule(name), evidences.tags.steps
     sustained = rule.kind == "sustained"
     members = evidences.members(name)
-    logits = evidences.logits(members)
-    margins = evidences.inherited(members)
-    margins[_unclear(evidences, members)] = LOWEST
-    # 1. What the group says as a whole.
-    raw = margins.max(axis=1, initial=LOWEST)
-    # 2. What is left of it without the steps that another sound explains.
-    for k, index in enumerate(members):
-        margins[evidences.explained(index), k] = LOWEST
-    left = margins.max(axis=1, initial=LOWEST)
+    # 1. What the group says as a whole. 2. What is left of it without the steps that another sound explains.
+    raw, left = (np.full(steps, LOWEST, np.float32) for _ in range(2))
+    for index in filter(evidences.heard, members):
+        margin = np.where(_unclear(evidences, index, members), LOWEST, evidences.inherited(index))
+        raw = np.maximum(raw, margin).astype(np.float32)
+        left = np.maximum(left, np.where(evidences.explained(index), LOWEST, margin)).astype(np.float32)
     for rival in rule.rivals:
         beaten = np.minimum(highest(evidences.best(rival), NEAR, NEAR), STRONG) >= np.minimum(left, STRONG)
         left = np.where(beaten, LOWEST, left).astype(np.float32)
@@ -113,22 +109,17 @@ def _group(evidences: Evidence, name: str) -> _Group:
     told = np.minimum(opened(wordless, round(rule.shortest / evidences.tags.hop)), STRONG)
     before = np.concatenate(([LOWEST], highest(told, back - 1, 0)[:-1])) if steps else told
     fresh = np.where(before >= np.minimum(wordless, STRONG), LOWEST, wordless).astype(np.float32)
-    return _Group(name, members, logits, shaped(raw, sustained), free, wordless, fresh)
+    return _Group(name, members, shaped(raw, sustained), free, wordless, fresh)
 
 
-def _unclear(evidences: Evidence, members: Sequence[int]) -> NDArray[np.bool_]:
-    """[steps, members]: a specific class whose general caption is off, where it is not as likely as the general one."""
+def _unclear(evidences: Evidence, index: int, members: Sequence[int]) -> NDArray[np.bool_]:
+    """[steps]: whether a specific class whose general caption is off is not as likely as the general one."""
     classes = evidences.policy.classes
-    unclear = np.zeros((evidences.tags.steps, len(members)), bool)
-    for k, index in enumerate(members):
-        sound = classes[index]
-        group = evidences.policy.members(sound.group)
-        if not sound.general or any(classes[i].caption == sound.general for i in members):
-            continue
-        above = [i for i in group if classes[i].caption == sound.general]
-        general = probability(evidences.logits(above)).max(axis=1, initial=0.0)
-        unclear[:, k] = probability(evidences.logits([index]))[:, 0] < clearly(general)
-    return unclear
+    general = classes[index].general
+    if not general or any(classes[i].caption == general for i in members):
+        return np.zeros(evidences.tags.steps, bool)
+    above = [i for i in evidences.policy.members(classes[index].group) if classes[i].caption == general]
+    return probability(evidences.logits(index)) < clearly(evidences.loudest(above))
 
 
 def _group_events(evidences: Evidence, name: str, threshold: float, duration: float) -> list[SoundEvent]:
@@ -142,19 +133,17 @@ def _group_events(evidences: Evidence, name: str, threshold: float, duration: fl
     events = []
     shown_spans = _spans(group.curve, threshold, rule.merge, rule.shortest, tags.hop)
     for start, stop in shown_spans:
-        reason = _reason(group, slice(start, stop), starts_at)
-        label = _label(policy, group.members, group.logits[start:stop])
-        events.append(clock.event(policy, label, start, stop, group.logits[start:stop], reason))
+        label, score = _label(evidences, group.members, slice(start, stop))
+        events.append(clock.event(policy.classes[label], score, start, stop, _reason(group, start, stop, starts_at)))
     # What the rest of the group heard, where it may not be captioned.
     everyone = evidences.members(name, only_enabled=False)
     if len(group.members) < len(everyone):
         curve = shaped(evidences.best(name, only_enabled=False), rule.kind == "sustained")
-        logits = evidences.logits(everyone)
         for start, stop in _spans(curve, threshold, rule.merge, rule.shortest, tags.hop):
             if all(stop <= a or start >= b for a, b in shown_spans):
-                label = _label(policy, everyone, logits[start:stop])
+                label, score = _label(evidences, everyone, slice(start, stop))
                 reason = policy.hidden.get(label, UNSHOWN["rival"])
-                events.append(clock.event(policy, label, start, stop, logits[start:stop], reason))
+                events.append(clock.event(policy.classes[label], score, start, stop, reason))
     return [event for event in events if event is not None]
 
 
@@ -176,10 +165,10 @@ def _only_written(evidences: Evidence, heard: Sequence[SoundEvent], duration: fl
     return events
 
 
-def _reason(group: _Group, span: slice, starts_at: float) -> str | None:
+def _reason(group: _Group, start: int, stop: int, starts_at: float) -> str | None:
     """Why nothing of the span is shown; None if something is."""
     for curve, reason in ((group.free, "rival"), (group.wordless, "words"), (group.fresh, "repeat")):
-        if curve[span].max() < starts_at:
+        if curve[start:stop].max() < starts_at:
             return UNSHOWN[reason]
     return None
 
@@ -205,22 +194,25 @@ class _Clock:
     lag: float
     duration: float
 
-    def event(
-        self, policy: Policy, label: int, start: int, stop: int, logits: Curve, reason: str | None
-    ) -> SoundEvent | None:
+    def event(self, sound: SoundClass, score: float, start: int, stop: int, reason: str | None) -> SoundEvent | None:
         """The event, or None where the file has ended."""
         begin = max(0.0, round(start * self.hop + self.lag, 3))
         end = min(self.duration, round(stop * self.hop + self.lag, 3))
         if end <= begin:
             return None
-        sound = policy.classes[label]
-        score = round(float(probability(logits).max(initial=0.0)), 2)
         return SoundEvent(begin, end, sound.group, sound.caption, sound.name, score, reason is None, reason)
 
 
-def _label(policy: Policy, members: Sequence[int], logits: Curve) -> int:
-    """The class to name an event after: the general caption's, or that of a specific one that is clearly right."""
-    means = probability(logits).mean(axis=0)
+def _label(evidences: Evidence, members: Sequence[int], span: slice) -> tuple[int, float]:
+    """The class to name an event after, and the event's score.
+
+    It is the general caption's class, or that of a specific one that is clearly right.
+    """
+    probabilities = evidences.probabilities(members, span)
+    return _named(evidences.policy, members, probabilities.mean(axis=0)), round(float(probabilities.max()), 2)
+
+
+def _named(policy: Policy, members: Sequence[int], means: Curve) -> int:
     scores = dict(zip(members, means.tolist(), strict=True))
     least = dict(zip(members, clearly(means).tolist(), strict=True))
     best: dict[str, int] = {}

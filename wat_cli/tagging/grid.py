@@ -21,6 +21,7 @@ This module knows nothing of torch or of the head: it deals in step numbers and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -28,6 +29,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wat_cli.tagging.spool import ScoreSpool
+from wat_cli.tagging.table import ScoreTable
 from wat_cli.transcript import TAG_HOP, HeadTuning, TagTrack
 
 STEP_MEL_FRAMES = 40
@@ -151,8 +154,7 @@ class TagAccumulator:
     def __init__(self, content_frames: int, classes: int = 527, tuning: HeadTuning | None = None) -> None:
         self._tuning = tuning or HeadTuning()
         steps = grid_steps(content_frames)
-        self._sums = {kind.name: np.zeros((steps, classes), np.float32) for kind in (WHAT, WHEN)}
-        self._counts = {kind.name: np.zeros(steps, np.float32) for kind in (WHAT, WHEN)}
+        self._spools = {kind.name: ScoreSpool(steps, classes) for kind in (WHAT, WHEN)}
 
     def add(self, kind: DecisionKind, place: Placement, decisions: Sequence[Decision], logits: ArrayLike) -> None:
         """File the head's answers to `decisions` of one window: `logits` [decisions, classes], before the sigmoid.
@@ -160,22 +162,27 @@ class TagAccumulator:
         What is averaged, within a window and over overlapping ones, is the probability.
         """
         answers = _sigmoid(np.asarray(logits, np.float32))
-        sums, counts = self._sums[kind.name], self._counts[kind.name]
-        if answers.shape != (len(decisions), sums.shape[1]):
-            expected = f"{len(decisions)} decisions on {sums.shape[1]} classes"
+        spool = self._spools[kind.name]
+        classes = spool.shape[1]
+        if answers.shape != (len(decisions), classes):
+            expected = f"{len(decisions)} decisions on {classes} classes"
             raise ValueError(f"logits of shape {answers.shape} for {expected}")
+        if not decisions:
+            return
+        start = min(decision.filed_start for decision in decisions)
+        stop = max(decision.filed_stop for decision in decisions)
+        sums, counts = np.zeros((stop - start, classes), np.float32), np.zeros(stop - start, np.float32)
         for decision, answer in zip(decisions, answers, strict=True):
-            filed = slice(place.first + decision.filed_start, place.first + decision.filed_stop)
+            filed = slice(decision.filed_start - start, decision.filed_stop - start)
             sums[filed] += answer
             counts[filed] += 1
+        spool.add(place.first + start, sums, counts)
 
     def track(self) -> TagTrack:
-        """The averages; NaN where no decision was filed. Ends the accumulation: the sums are divided in place."""
-        for name, sums in self._sums.items():
-            counts = self._counts[name]
-            with np.errstate(invalid="ignore"):
-                np.divide(sums, counts[:, None], out=sums)
-        return TagTrack(what=self._sums["what"], when=self._sums["when"], hop=TAG_HOP, tuning=self._tuning)
+        """The averages; NaN where no decision was filed."""
+        what, when = self._spools["what"], self._spools["when"]
+        exact = TagTrack(what=what, when=when, hop=TAG_HOP, tuning=self._tuning)
+        return dataclasses.replace(exact, what=ScoreTable.of(what), when=ScoreTable.of(when), exact=exact)
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

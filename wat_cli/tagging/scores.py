@@ -6,14 +6,14 @@ step below only orders evidence, and `wat_cli.tagging.events` cuts it once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from wat_cli.tagging.policy import logit
+from wat_cli.tagging.table import VALUES, ScoreTable
 from wat_cli.transcript import TagTrack
-
-FLOOR = 0.05
-"""Scores below this are kept as 0: the sidecar holds no others, and events are decided the same with and without it."""
 
 LOWEST, HIGHEST = logit(0.025), logit(0.995)
 """Logits that 0 and 1 stand for, once scores have two decimals."""
@@ -30,34 +30,19 @@ UNKNOWN_STEPS = 3
 Curve = NDArray[np.float32]
 
 
-def quantized(scores: Curve) -> Curve:
-    """Scores as the sidecar keeps them: two decimals, 0 below `FLOOR`; NaN stays."""
-    rounded = np.round(scores.astype(np.float64), 2)
-    with np.errstate(invalid="ignore"):
-        rounded[rounded < FLOOR] = 0.0
-    return rounded.astype(np.float32)
-
-
-def audible(track: TagTrack) -> NDArray[np.bool_]:
-    """Which classes ever score above the floor over two seconds."""
-    heard = np.zeros(track.classes, bool)
-    for first in range(0, track.steps, 4096):
-        heard |= (quantized(track.when[first : first + 4096]) > 0).any(axis=0)
-    return heard
-
-
-def evidence(track: TagTrack, classes: list[int]) -> Curve:
-    """Logits [steps, len(classes)] that each class sounds in each step.
+def evidence(track: TagTrack, classes: Sequence[int]) -> Iterator[Curve]:
+    """Logits [steps] that each of `classes` sounds in each step, one class after the other.
 
     The short decision says when; the long one holds it back where the scene as a whole says no. Unknown steps take the
     line between their neighbours where they are few, and otherwise the lowest value.
     """
-    curves = np.empty((track.steps, len(classes)), np.float32)
-    for column, index in enumerate(classes):
-        when, what = (_logits(quantized(scores[:, index])) for scores in (track.when, track.what))
+    tables = ScoreTable.of(track.when), ScoreTable.of(track.what)
+    gaps = _Gaps(tables[0].unknown_steps() | tables[1].unknown_steps())
+    for index in classes:
+        when, what = (_LOGITS[table.column(index)] for table in tables)
         # A sound never heard in two seconds does not become one because the scene allows it.
-        curves[:, column] = np.where(when > LOWEST, np.minimum(when, np.maximum(what + SCENE_SLACK, LOWEST)), when)
-    return _filled(curves)
+        allowed = np.maximum(what + np.float32(SCENE_SLACK), np.float32(LOWEST))
+        yield gaps.filled(np.where(when > LOWEST, np.minimum(when, allowed), when))
 
 
 def _logits(scores: Curve) -> Curve:
@@ -65,18 +50,33 @@ def _logits(scores: Curve) -> Curve:
     return np.log(clipped / (1 - clipped)).astype(np.float32)
 
 
-def _filled(curves: Curve) -> Curve:
-    unknown = np.isnan(curves[:, 0]) if curves.shape[1] else np.zeros(len(curves), bool)
-    if not unknown.any():
-        return curves
-    filled = curves.copy()
-    for start, stop in runs(unknown):
-        if start == 0 or stop == len(curves) or stop - start > UNKNOWN_STEPS:
-            filled[start:stop] = LOWEST
-        else:
-            weight = (np.arange(1, stop - start + 1, dtype=np.float32) / (stop - start + 1))[:, None]
-            filled[start:stop] = (1 - weight) * curves[start - 1] + weight * curves[stop]
-    return filled
+_LOGITS = _logits(VALUES)
+"""Logit of each number of hundredths; NaN for unknown."""
+
+
+class _Gaps:
+    """The unknown steps of a file, and what each of its curves takes there."""
+
+    def __init__(self, unknown: NDArray[np.bool_]) -> None:
+        long, steps, left, right, weights = [np.zeros(0, np.intp)], list[int](), list[int](), list[int](), list[float]()
+        for start, stop in runs(unknown):
+            if start == 0 or stop == len(unknown) or stop - start > UNKNOWN_STEPS:
+                long.append(np.arange(start, stop))
+                continue
+            for step in range(start, stop):
+                steps.append(step)
+                left.append(start - 1)
+                right.append(stop)
+                weights.append((step - start + 1) / (stop - start + 1))
+        self._long, self._steps = np.concatenate(long), np.array(steps, np.intp)
+        self._left, self._right = np.array(left, np.intp), np.array(right, np.intp)
+        self._weights = np.array(weights, np.float32)
+
+    def filled(self, curve: Curve) -> Curve:
+        """`curve` without its unknown steps; changed in place."""
+        curve[self._long] = LOWEST
+        curve[self._steps] = (1 - self._weights) * curve[self._left] + self._weights * curve[self._right]
+        return curve
 
 
 def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:

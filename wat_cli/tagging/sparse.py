@@ -13,21 +13,19 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wat_cli.tagging.scores import FLOOR, quantized
-from wat_cli.transcript import TAG_HOP, HeadTuning, TagTrack
+from wat_cli.tagging.table import FLOOR, ScoreTable, hundredths
+from wat_cli.transcript import TAG_HOP, HeadTuning, Scores, TagTrack
 
 MAX_STEPS = 900_000
 """A hundred hours: a longer track is not believed."""
 MAX_CLASSES = 10_000
-_CHUNK = 4096
 
 
 def sparse_tags(track: TagTrack, labels: Sequence[str] = ()) -> dict[str, Any]:
     """The track as JSON values, with the display names of the classes that occur in it.
 
-    `dense_tags` gives the track back with its scores rounded; events decided from either are the same.
+    `tags_from` gives the track back with its scores rounded; events decided from either are the same.
     """
     when, what = _table(track.when), _table(track.what)
     present = sorted({*when["class"], *what["class"]})
@@ -43,29 +41,21 @@ def sparse_tags(track: TagTrack, labels: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def _table(scores: NDArray[np.float32]) -> dict[str, list[Any]]:
-    steps: list[int] = []
-    counts: list[int] = []
-    classes: list[int] = []
-    values: list[float] = []
-    before: NDArray[np.float32] | None = None
-    for first in range(0, len(scores), _CHUNK):
-        for step, row in enumerate(quantized(scores[first : first + _CHUNK]), first):
-            if before is not None and np.array_equal(row, before, equal_nan=True):
-                continue
-            before = row
-            steps.append(step)
-            if np.isnan(row).any():
-                counts.append(-1)
-                continue
-            found = np.flatnonzero(row)
-            counts.append(len(found))
-            classes += found.tolist()
-            values += [round(value, 2) for value in row[found].tolist()]
-    return {"step": steps, "count": counts, "class": classes, "score": values}
+def _table(scores: Scores) -> dict[str, list[Any]]:
+    table = ScoreTable.of(scores)
+    return {
+        "step": table.first.tolist(),
+        "count": np.where(table.unknown, -1, table.count).tolist(),
+        "class": table.members.tolist(),
+        "score": [_DECIMALS[score] for score in table.scores.tolist()],
+    }
 
 
-def dense_tags(document: Mapping[str, Any]) -> tuple[TagTrack, tuple[str, ...]]:
+_DECIMALS = tuple(score / 100 for score in range(101))
+"""Hundredths as they are written; one object each, however many scores there are."""
+
+
+def tags_from(document: Mapping[str, Any]) -> tuple[TagTrack, tuple[str, ...]]:
     """The track, and the display names by class ("" where the document has none).
 
     The document may come from anywhere: ValueError, KeyError or TypeError where it is not what `sparse_tags` makes.
@@ -87,26 +77,33 @@ def dense_tags(document: Mapping[str, Any]) -> tuple[TagTrack, tuple[str, ...]]:
     return TagTrack(what=what, when=when, hop=TAG_HOP, tuning=tuning), tuple(labels) if any(labels) else ()
 
 
-def _scores(table: Mapping[str, Any], steps: int, classes: int) -> NDArray[np.float32]:
-    scores = np.zeros((steps, classes), np.float32)
+def _scores(table: Mapping[str, Any], steps: int, classes: int) -> ScoreTable:
     starts, counts = table["step"], table["count"]
     members = [_whole(index, "class", 0, classes - 1) for index in table["class"]]
     values = [_number(value, "score", 0.0, 1.0) for value in table["score"]]
     if len(starts) != len(counts) or len(members) != len(values):
         raise ValueError("tags: the columns differ in length")
-    at, ends = 0, [*starts[1:], steps][: len(starts)]
-    for row, (start, end, count) in enumerate(zip(starts, ends, counts, strict=True)):
+    for row, (start, end) in enumerate(zip(starts, [*starts[1:], steps], strict=True) if starts else ()):
         _whole(start, "step", 0, steps)
         if _whole(end, "step", 0, steps) <= start or (row == 0 and start != 0):
             raise ValueError("tags: the steps are not in order")
-        if _whole(count, "count", -1, classes) < 0:
-            scores[start:end] = np.nan
-            continue
-        scores[start:end, members[at : at + count]] = values[at : at + count]
-        at += count
-    if at != len(members):
+    signed = np.array([_whole(count, "count", -1, classes) for count in counts], np.int64)
+    sizes = np.maximum(signed, 0)
+    if sizes.sum() != len(members):
         raise ValueError("tags: the counts do not add up to the classes")
-    return scores
+    if steps and not starts:
+        starts, signed, sizes = [0], np.zeros(1, np.int64), np.zeros(1, np.int64)
+    scores = hundredths(np.array(values, np.float64))
+    kept = scores > 0
+    rows = np.repeat(np.arange(len(sizes)), sizes)[kept]
+    return ScoreTable(
+        shape=(steps, classes),
+        first=np.array(starts, np.int32),
+        count=np.bincount(rows, minlength=len(sizes)).astype(np.int32),
+        unknown=signed < 0,
+        members=np.array(members, np.uint16)[kept],
+        scores=scores[kept],
+    )
 
 
 def _tuning(values: Mapping[str, Any]) -> HeadTuning:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wat_cli.tagging.scores import Curve
+from wat_cli.tagging.table import ScoreTable
 from wat_cli.tagging.text import sound_text
 from wat_cli.transcript import Segment, TagTrack
 
@@ -23,8 +24,10 @@ CONFIDENT_NO_SPEECH = 0.5
 
 def voice_activity(tags: TagTrack) -> Curve:
     """How likely somebody speaks or sings in each step: the best voice, over 2 s or over 10 s; NaN if unknown."""
-    voices = sorted(VOICES)
-    best: Curve = np.maximum(tags.when[:, voices], tags.what[:, voices]).max(axis=1)
+    best: Curve = np.zeros(tags.steps, np.float32)
+    for scores in (ScoreTable.of(tags.when), ScoreTable.of(tags.what)):
+        for index in VOICES:
+            best = np.maximum(best, scores[:, index])
     return best
 
 
