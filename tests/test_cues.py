@@ -248,3 +248,8 @@ def test_width_and_count_let_captions_run_across_segments() -> None:
     assert [c.text for c in lay_out(segments, style="plain", max_line_width=42, max_line_count=2).cues] == [
         "This is the first half of it."
     ]
+
+
+def test_a_wider_gap_can_be_asked_for() -> None:
+    layout = lay_out([segment(0, 3, " One thing."), segment(3, 6, " Another.")], min_gap=1.0, closed_gap=1.0)
+    assert [(cue.start_ms, cue.end_ms) for cue in layout.cues] == [(0, 2000), (3000, 6000)]

@@ -235,7 +235,7 @@ def settle_ends(drafts: Sequence[Draft], duration_ms: int, rules: LayoutRules) -
         following = drafts[place + 1] if place + 1 < len(drafts) else None
         latest = following.start if following else duration_ms
         end = min(held_end(draft, rules), latest)
-        if following is not None and latest - end < rules.close_ms:
+        if following is not None and latest - end < max(rules.close_ms, rules.gap_ms):
             end = _closed(draft.start, end, latest, rules)
         draft.end = max(draft.start + 1, min(end, latest))
 
