@@ -144,6 +144,14 @@ def test_commands_are_understood(page: Path) -> None:
             pytest.fail(f"{shlex.join(words)}: {getattr(error, 'message', None) or error!r}")
 
 
+@pytest.mark.parametrize("page", EVERYTHING, ids=lambda page: page.name)
+def test_options_in_sentences_exist(page: Path) -> None:
+    parameters = [parameter for _, command in reference.commands() for parameter in command.params]
+    known = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
+    told = {name.replace("_", "-") for name in re.findall(r"`(--[a-z][\w-]+)[^`]*`", EVERYTHING[page])}
+    assert told <= known | {"--help", "--version", "--no-"}
+
+
 def test_commands_are_found_in_the_pages() -> None:
     assert sum(len(list(told_commands(text))) for text in PAGES.values()) > 40
     with pytest.raises(Exception, match="nonsense"):
