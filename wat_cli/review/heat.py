@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wat_cli.tagging.labels import load_labels
-from wat_cli.tagging.own_labels import spread
 from wat_cli.tagging.policy import Policy, load_policy
 from wat_cli.tagging.voice import voice_activity
 from wat_cli.transcript import SoundEvent, TagTrack
@@ -32,41 +31,22 @@ class HeatRow:
     """[steps]"""
 
 
-@dataclass(frozen=True)
-class NamedTags:
-    """A tag track whose classes have names."""
-
-    track: TagTrack
-    """AudioSet's classes, then those of `extra`."""
-    extra: tuple[str, ...] = ()
-    """Labels of a head's own."""
-    knows_voices: bool = True
-    """Whether the head would hear somebody speak; another cannot say that nobody does."""
+def audioset(tags: TagTrack | None) -> TagTrack | None:
+    """The track if its classes are AudioSet's; only such a head is known to hear voices."""
+    usual = tags is not None and not tags.tuning.labels and tags.classes == len(load_labels())
+    return tags if usual else None
 
 
-def named(tags: TagTrack | None) -> NamedTags | None:
-    """The track with its names; None where there is none, or its classes are of no known kind."""
-    if tags is None:
-        return None
-    try:
-        track, extra = spread(tags)
-    except ValueError:
-        return None
-    if track.classes != len(load_labels()) + len(extra):
-        return None
-    own = {label.casefold() for label in tags.tuning.labels}
-    return NamedTags(track, extra, not own or "speech" in own)
+def heat_rows(tags: TagTrack, events: Sequence[SoundEvent]) -> tuple[HeatRow, ...]:
+    """The strongest groups, those of `events` first: at most `ROWS`, each in hundredths.
 
-
-def heat_rows(tags: NamedTags, events: Sequence[SoundEvent]) -> tuple[HeatRow, ...]:
-    """The strongest groups, those of `events` first: at most `ROWS`, each in hundredths."""
+    The classes of a head that has labels of its own are a row each; classes without names are none.
+    """
     policy = load_policy()
-    groups = {_caption(policy, group): policy.members(group) for group in policy.groups}
-    groups |= {label: (len(load_labels()) + place,) for place, label in enumerate(tags.extra)}
     eventful = {name for event in events if event.shown for name in (event.label, *_captions(policy, event))}
     rows = []
-    for caption, members in groups.items():
-        best = np.asarray(tags.track.when[:, list(members)], np.float32).max(axis=1, initial=0.0)
+    for caption, members in _groups(tags, policy).items():
+        best = np.asarray(tags.when[:, list(members)], np.float32).max(axis=1, initial=0.0)
         peak = float(np.nanmax(best, initial=0.0))
         if peak >= FAINTEST or (caption in eventful and peak > 0):
             row = HeatRow(caption, _hundredths(best))
@@ -75,13 +55,20 @@ def heat_rows(tags: NamedTags, events: Sequence[SoundEvent]) -> tuple[HeatRow, .
     return tuple(row for *_, row in rows[:ROWS])
 
 
+def _groups(tags: TagTrack, policy: Policy) -> dict[str, Sequence[int]]:
+    """The classes of each row, by its name."""
+    if audioset(tags) is not None:
+        return {_caption(policy, group): policy.members(group) for group in policy.groups}
+    return {label: (index,) for index, label in enumerate(tags.tuning.labels[: tags.classes])}
+
+
 def _captions(policy: Policy, event: SoundEvent) -> list[str]:
     return [_caption(policy, event.group)] if event.group in policy.groups else []
 
 
-def voice_row(tags: NamedTags) -> NDArray[np.uint8] | None:
-    """How likely somebody speaks or sings, over time, in hundredths; None from a head that does not know voices."""
-    return _hundredths(voice_activity(tags.track)) if tags.knows_voices else None
+def voice_row(tags: TagTrack) -> NDArray[np.uint8]:
+    """How likely somebody speaks or sings, over time, in hundredths, from AudioSet's classes."""
+    return _hundredths(voice_activity(tags))
 
 
 def _hundredths(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
