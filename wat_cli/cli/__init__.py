@@ -14,6 +14,7 @@ from wat_cli.cli import caption, review
 from wat_cli.cli.check import check
 from wat_cli.cli.doctor import doctor
 from wat_cli.cli.evaluate import evaluate
+from wat_cli.cli.figures import figures_app
 from wat_cli.cli.heads import heads
 from wat_cli.cli.models import models_app
 from wat_cli.cli.parameters import FamiliarCommand
@@ -54,6 +55,7 @@ app.command("doctor", cls=FamiliarCommand)(doctor)
 app.command("train", cls=FamiliarCommand)(train)
 app.command("evaluate", cls=FamiliarCommand)(evaluate)
 app.command("heads", cls=FamiliarCommand)(heads)
+app.add_typer(figures_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
