@@ -30,7 +30,7 @@ from wat_cli.journal import Journal
 from wat_cli.options import CaptionOptions
 from wat_cli.review import Found, build, find, write_page
 from wat_cli.review.doubts import confidence, doubts_of
-from wat_cli.review.heat import UNKNOWN, NamedTags, heat_rows, named, voice_row
+from wat_cli.review.heat import UNKNOWN, audioset, heat_rows, voice_row
 from wat_cli.review.loudness import HOP, envelope, loudness_of
 from wat_cli.review.page import json_text, page_text, relative_url
 from wat_cli.review.views import caption_options, file_view, speech_share
@@ -113,23 +113,22 @@ def test_loudness_of_a_file(tmp_path: Path) -> None:
 
 
 def test_heat_rows_are_the_strongest_groups() -> None:
-    rows = heat_rows(NamedTags(reviewable.tags()), reviewable.talk_events())
+    rows = heat_rows(reviewable.tags(), reviewable.talk_events())
     assert [row.caption for row in rows] == ["Music", "Dog barking"], "speech has its own row and no caption"
     assert rows[0].scores[30] == 85 and rows[0].scores[5] <= 1 and rows[0].scores[-1] == UNKNOWN
-    voice = voice_row(NamedTags(reviewable.tags()))
-    assert voice is not None and voice[3] == 90 and voice[30] <= 1 and voice[-1] == UNKNOWN
+    voice = voice_row(reviewable.tags())
+    assert voice[3] == 90 and voice[30] <= 1 and voice[-1] == UNKNOWN
 
 
 def test_a_head_with_labels_of_its_own_is_shown_by_them_and_judges_no_speech() -> None:
     scores = np.zeros((50, 3), np.float32)
     scores[10:20, 0], scores[30:40, 1], scores[:, 2] = 0.9, 0.7, 0.1
     tags = TagTrack(scores, scores.copy(), tuning=HeadTuning(labels=("Whirligig", "music", "Faint")))
-    known = named(tags)
-    assert known is not None and not known.knows_voices and voice_row(known) is None
-    rows = {row.caption: row.scores for row in heat_rows(known, ())}
-    assert list(rows) == ["Whirligig", "Music"]
-    assert rows["Whirligig"][15] == 90 and rows["Whirligig"][5] == 0 and rows["Music"][35] == 70
-    assert named(TagTrack(scores, scores.copy())) is None, "three classes without names"
+    assert audioset(tags) is None
+    rows = {row.caption: row.scores for row in heat_rows(tags, ())}
+    assert list(rows) == ["Whirligig", "music"]
+    assert rows["Whirligig"][15] == 90 and rows["Whirligig"][5] == 0 and rows["music"][35] == 70
+    assert heat_rows(TagTrack(scores, scores.copy()), ()) == (), "three classes without names"
 
 
 # --- what goes into the page ------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ SCRIPT = HERE / "browser" / "review.cjs"
 BROWSER = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
-SCENARIOS = re.findall(r'^  async "(.+)"\(', SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
+SCENARIOS = re.findall(r'^  async "?(.+?)"?\(page\)', SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
 POLICY = "forbids what a page of its kind must not do"
 
 CORRECTION = {

@@ -14,10 +14,18 @@ const axe = fs.readFileSync(path.join(modules, "axe-core", "axe.min.js"), "utf8"
 const site = JSON.parse(fs.readFileSync(0, "utf8"));
 const { talk } = site;
 
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--mute-audio"];
-const near = (found, wanted, slack) => assert.ok(Math.abs(found - wanted) <= slack, `${found} is not ${wanted} ± ${slack}`);
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--mute-audio",
+];
+const near = (found, wanted, slack) =>
+  assert.ok(Math.abs(found - wanted) <= slack, `${found} is not ${wanted} ± ${slack}`);
 const now = (page) => page.$eval("#player", (player) => player.currentTime);
-const openTalk = (page) => page.click(`#files-body a:has-text("${talk.name}")`).then(() => page.waitForSelector("#entries .entry"));
+const openTalk = (page) =>
+  page.click(`#files-body a:has-text("${talk.name}")`).then(() => page.waitForSelector("#entries .entry"));
 const ready = (page) => page.waitForFunction(() => document.querySelector("#player").readyState >= 2);
 const entry = (page, text) => page.locator("#entries .entry", { hasText: text });
 
@@ -33,16 +41,24 @@ async function clickAt(page, share) {
 
 const SCENARIOS = {
   async "lists every file with its outcome"(page) {
-    const rows = await page.$$eval("#files-body tr", (items) => items.map((row) => [...row.cells].map((cell) => cell.textContent)));
+    const rows = await page.$$eval("#files-body tr", (items) =>
+      items.map((row) => [...row.cells].map((cell) => cell.textContent)),
+    );
     assert.equal(rows.length, talk.rows.length);
     for (const wanted of talk.rows) {
-      assert.ok(rows.some((row) => wanted.every((text, place) => row[place].includes(text))), `${JSON.stringify(wanted)} in ${JSON.stringify(rows)}`);
+      assert.ok(
+        rows.some((row) => wanted.every((text, place) => row[place].includes(text))),
+        `${JSON.stringify(wanted)} in ${JSON.stringify(rows)}`,
+      );
     }
   },
 
   async "sorts and filters the list"(page) {
     await page.click("th button:has-text('Doubtful')");
-    assert.deepEqual(await page.$$eval("#files-body tr", (rows) => rows.slice(0, 3).map((row) => row.cells[5].textContent)), ["2", "2", "0"]);
+    assert.deepEqual(
+      await page.$$eval("#files-body tr", (rows) => rows.slice(0, 3).map((row) => row.cells[5].textContent)),
+      ["2", "2", "0"],
+    );
     assert.equal(await page.getAttribute("th:has-text('Doubtful')", "aria-sort"), "descending");
     await page.selectOption("#status-filter", "unreadable");
     assert.equal(await page.locator("#files-body tr").count(), 1);
@@ -51,11 +67,14 @@ const SCENARIOS = {
     assert.equal(await page.locator("#files-body tr").count(), 1);
   },
 
-  async "plays"(page) {
+  async plays(page) {
     await openTalk(page);
     await ready(page);
     await page.locator("#entries .go").first().click();
-    await page.waitForFunction((start) => document.querySelector("#player").currentTime > start + 0.3, talk.segments[0].start);
+    await page.waitForFunction(
+      (start) => document.querySelector("#player").currentTime > start + 0.3,
+      talk.segments[0].start,
+    );
     assert.equal(await page.$eval("#player", (player) => player.paused), false);
     await page.click("#file-title");
     await page.keyboard.press("k");
@@ -67,10 +86,14 @@ const SCENARIOS = {
     await ready(page);
     for (const [start, end, text] of talk.cues) {
       await seekAndPause(page, (start + end) / 2000);
-      await page.waitForFunction((wanted) => {
-        const active = [...document.querySelector("#player").textTracks[0].activeCues];
-        return active.length === 1 && active[0].getCueAsHTML().textContent === wanted;
-      }, text, { timeout: 5000 });
+      await page.waitForFunction(
+        (wanted) => {
+          const active = [...document.querySelector("#player").textTracks[0].activeCues];
+          return active.length === 1 && active[0].getCueAsHTML().textContent === wanted;
+        },
+        text,
+        { timeout: 5000 },
+      );
     }
     await seekAndPause(page, talk.silent);
     await page.waitForFunction(() => document.querySelector("#player").textTracks[0].activeCues.length === 0);
@@ -80,7 +103,10 @@ const SCENARIOS = {
     await openTalk(page);
     await ready(page);
     await clickAt(page, 0.75);
-    await page.waitForFunction((wanted) => document.querySelector("#player").currentTime >= wanted, 0.75 * talk.duration - 0.2);
+    await page.waitForFunction(
+      (wanted) => document.querySelector("#player").currentTime >= wanted,
+      0.75 * talk.duration - 0.2,
+    );
     near(await now(page), 0.75 * talk.duration, 1.5);
     assert.equal(await page.$eval("#player", (player) => player.paused), false);
   },
@@ -88,19 +114,28 @@ const SCENARIOS = {
   async "draws the heat map where the sound is"(page) {
     await openTalk(page);
     const names = await page.$$eval("#lanes div", (labels) => labels.map((label) => label.textContent));
-    for (const name of ["Loudness", "Voice heard", "Speech", "Sounds", ...talk.groups]) assert.ok(names.includes(name), `${name} in ${names}`);
-    const depth = await page.evaluate(([place, shares]) => {
-      const canvas = document.querySelector("#timeline");
-      const label = document.querySelectorAll("#lanes div")[place];
-      const scale = canvas.height / canvas.getBoundingClientRect().height;
-      const y = (label.getBoundingClientRect().top - canvas.getBoundingClientRect().top + 6) * scale;
-      const line = canvas.getContext("2d").getImageData(0, y, canvas.width, 1).data;
-      return shares.map((share) => line.slice(4 * Math.round(share * canvas.width)).slice(0, 3).join());
-    }, [names.indexOf("Music"), [talk.music / talk.duration, talk.silent / talk.duration]]);
+    for (const name of ["Loudness", "Voice heard", "Speech", "Sounds", ...talk.groups])
+      assert.ok(names.includes(name), `${name} in ${names}`);
+    const depth = await page.evaluate(
+      ([place, shares]) => {
+        const canvas = document.querySelector("#timeline");
+        const label = document.querySelectorAll("#lanes div")[place];
+        const scale = canvas.height / canvas.getBoundingClientRect().height;
+        const y = (label.getBoundingClientRect().top - canvas.getBoundingClientRect().top + 6) * scale;
+        const line = canvas.getContext("2d").getImageData(0, y, canvas.width, 1).data;
+        return shares.map((share) =>
+          line
+            .slice(4 * Math.round(share * canvas.width))
+            .slice(0, 3)
+            .join(),
+        );
+      },
+      [names.indexOf("Music"), [talk.music / talk.duration, talk.silent / talk.duration]],
+    );
     assert.notEqual(depth[0], depth[1]);
   },
 
-  async "zooms"(page) {
+  async zooms(page) {
     await openTalk(page);
     await ready(page);
     await seekAndPause(page, 5);
@@ -122,7 +157,10 @@ const SCENARIOS = {
     await ready(page);
     const last = talk.segments.at(-1);
     await entry(page, last.text.trim()).click({ position: { x: 200, y: 5 } });
-    await page.waitForFunction((start) => document.querySelector("#player").currentTime >= start - 0.1, last.start);
+    await page.waitForFunction(
+      (start) => document.querySelector("#player").currentTime >= start - 0.1,
+      last.start,
+    );
     near(await now(page), last.start, 1.5);
     await page.waitForSelector(`#entries .entry[aria-current]:has-text("${last.text.trim()}")`);
   },
@@ -143,11 +181,16 @@ const SCENARIOS = {
   async "searches the texts of all files"(page) {
     await page.fill("#search", talk.search);
     await page.keyboard.press("Enter");
-    await page.waitForFunction(() => /in \d+ file/.test(document.querySelector("#results-state").textContent));
+    await page.waitForFunction(() =>
+      /in \d+ file/.test(document.querySelector("#results-state").textContent),
+    );
     assert.equal(await page.textContent("#results-state"), "3 lines in 3 files");
     await page.click(`#results > li:has-text("${talk.name}") a`);
     await ready(page);
-    await page.waitForFunction((start) => Math.abs(document.querySelector("#player").currentTime - start) < 0.1, talk.found);
+    await page.waitForFunction(
+      (start) => Math.abs(document.querySelector("#player").currentTime - start) < 0.1,
+      talk.found,
+    );
   },
 
   async "shows hostile names and texts and runs none"(page) {
@@ -156,7 +199,10 @@ const SCENARIOS = {
     await name.click();
     await page.waitForSelector("#entries .entry");
     const text = await page.locator("#entries .text").first().textContent();
-    assert.equal(text, talk.hostileText.replace("\u202e", "U+202E").replace("\u2028", "U+2028").replace("\u200f", "U+200F"));
+    assert.equal(
+      text,
+      talk.hostileText.replace("\u202e", "U+202E").replace("\u2028", "U+2028").replace("\u200f", "U+200F"),
+    );
     await ready(page);
     await seekAndPause(page, 0.5);
     await page.waitForFunction(() => document.querySelector("#player").textTracks[0].activeCues.length === 1);
@@ -196,7 +242,11 @@ const SCENARIOS = {
     await entry(page, talk.correction.added).waitFor();
 
     await seekAndPause(page, talk.segments[0].start + 0.1);
-    await page.waitForFunction((text) => document.querySelector("#player").textTracks[0].activeCues[0]?.getCueAsHTML().textContent === text, talk.correction.text);
+    await page.waitForFunction(
+      (text) =>
+        document.querySelector("#player").textTracks[0].activeCues[0]?.getCueAsHTML().textContent === text,
+      talk.correction.text,
+    );
 
     const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
     assert.equal(download.suggestedFilename(), "talk.json");
@@ -210,7 +260,10 @@ const SCENARIOS = {
     await page.locator("#entries textarea").fill("Kept.");
     await page.locator("#entries form button", { hasText: "Apply" }).click();
     await page.click("#next-file, #previous-file");
-    await page.waitForFunction((name) => !document.querySelector("#file-title").textContent.includes(name), talk.name);
+    await page.waitForFunction(
+      (name) => !document.querySelector("#file-title").textContent.includes(name),
+      talk.name,
+    );
     await page.goBack();
     await entry(page, "Kept.").waitFor();
     assert.match(await page.textContent("#corrections"), /1 correction, not saved/);
@@ -220,7 +273,11 @@ const SCENARIOS = {
     await openTalk(page);
     await entry(page, talk.segments[0].text.trim()).locator(".correct").click();
     const form = page.locator("#entries form");
-    for (const [field, value, problem] of [["From", "soon", "1:02:03"], ["From", "0:19", "ends before"], ["From", "9:00", "ends before"]]) {
+    for (const [field, value, problem] of [
+      ["From", "soon", "1:02:03"],
+      ["From", "0:19", "ends before"],
+      ["From", "9:00", "ends before"],
+    ]) {
       await form.getByLabel(field).fill(value);
       await form.locator("button", { hasText: "Apply" }).click();
       assert.ok((await form.locator(".problem").textContent()).includes(problem));
@@ -289,7 +346,9 @@ const SCENARIOS = {
 
   async "works where the media file is gone"(page) {
     await page.click(`#files-body a:has-text("${talk.gone}")`);
-    await page.waitForFunction(() => document.querySelector("#player-problem").textContent.includes("cannot play"));
+    await page.waitForFunction(() =>
+      document.querySelector("#player-problem").textContent.includes("cannot play"),
+    );
     await page.focus("#timeline");
     await page.keyboard.press("ArrowRight");
     assert.equal(await page.getAttribute("#timeline", "aria-valuenow"), "1.0");
@@ -306,7 +365,9 @@ const SCENARIOS = {
     await entry(page, "number 0987").waitFor();
     await page.fill("#search", "0042 number");
     await page.keyboard.press("Enter");
-    await page.waitForFunction(() => document.querySelector("#results-state").textContent === "1 line in 1 file");
+    await page.waitForFunction(
+      () => document.querySelector("#results-state").textContent === "1 line in 1 file",
+    );
     assert.equal(await page.locator("head script").count(), 0);
   },
 };
@@ -321,12 +382,14 @@ async function policyScenario(browser) {
     addEventListener("securitypolicyviolation", (event) => found.push(event.effectiveDirective));
     await fetch("http://127.0.0.1:9/").catch(() => {});
     const inline = document.createElement("div");
-    inline.innerHTML = "<img src='http://127.0.0.1:9/x.png' onerror='globalThis.hit = 1'><style>p { color: red }</style>";
+    inline.innerHTML =
+      "<img src='http://127.0.0.1:9/x.png' onerror='globalThis.hit = 1'><style>p { color: red }</style>";
     document.body.append(inline);
     await new Promise((resolve) => setTimeout(resolve, 200));
     return [...new Set(found)].sort();
   });
-  for (const directive of ["connect-src", "img-src", "script-src-attr", "style-src-elem"]) assert.ok(blocked.includes(directive), `${directive} in ${blocked}`);
+  for (const directive of ["connect-src", "img-src", "script-src-attr", "style-src-elem"])
+    assert.ok(blocked.includes(directive), `${directive} in ${blocked}`);
   assert.equal(await page.evaluate(() => globalThis.hit), undefined);
   await page.close();
 }
@@ -339,10 +402,18 @@ async function main() {
     const page = await context.newPage();
     const faults = [];
     page.setDefaultTimeout(15_000);
-    page.on("console", (message) => ["error", "warning"].includes(message.type()) && faults.push(message.text()));
+    page.on(
+      "console",
+      (message) => ["error", "warning"].includes(message.type()) && faults.push(message.text()),
+    );
     page.on("pageerror", (error) => faults.push(error.stack));
-    page.on("dialog", (dialog) => (dialog.type() === "beforeunload" ? dialog.accept() : faults.push(`dialog: ${dialog.message()}`)));
-    context.on("request", (request) => /^(file|blob|data):/.test(request.url()) || faults.push(`request: ${request.url()}`));
+    page.on("dialog", (dialog) =>
+      dialog.type() === "beforeunload" ? dialog.accept() : faults.push(`dialog: ${dialog.message()}`),
+    );
+    context.on(
+      "request",
+      (request) => /^(file|blob|data):/.test(request.url()) || faults.push(`request: ${request.url()}`),
+    );
     try {
       await page.goto(pathToFileURL(site.page).href);
       await scenario(page);
@@ -356,7 +427,10 @@ async function main() {
     await context.close();
   }
   const policy = "forbids what a page of its kind must not do";
-  verdicts[policy] = await policyScenario(browser).then(() => null, (error) => String(error.stack));
+  verdicts[policy] = await policyScenario(browser).then(
+    () => null,
+    (error) => String(error.stack),
+  );
   await browser.close();
   process.stdout.write(JSON.stringify(verdicts));
 }

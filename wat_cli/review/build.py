@@ -34,7 +34,7 @@ TEXT_BLOCK = 1_000_000
 WORKERS = min(8, os.cpu_count() or 1)
 """Files whose loudness is measured at a time."""
 
-_NONSENSE = (ArithmeticError, ValueError, LookupError, TypeError)
+_NONSENSE = (ArithmeticError, ValueError)
 """What a sidecar whose form is right but whose numbers are nonsense leads to."""
 
 

@@ -18,7 +18,7 @@ from wat_cli.captions.cues import Layout, cues_from
 from wat_cli.errors import UsageError
 from wat_cli.options import CaptionOptions
 from wat_cli.review.doubts import Doubt, confidence, doubts_of
-from wat_cli.review.heat import HeatRow, heat_rows, named, voice_row
+from wat_cli.review.heat import HeatRow, audioset, heat_rows, voice_row
 from wat_cli.sidecar import Record
 from wat_cli.tagging.text import sound_text
 from wat_cli.transcript import Segment, Transcript
@@ -80,7 +80,8 @@ class FileView:
 def file_view(record: Record, data: bytes) -> FileView:
     """The view of the sidecar `record`, read from `data`."""
     transcript = record.transcript
-    hearing, tags = transcript.hearing, named(transcript.hearing.tags)
+    hearing, tags = transcript.hearing, transcript.hearing.tags
+    judge = audioset(tags)
     options = caption_options(transcript.settings)
     spoken, left_out = captioning.spoken_segments(transcript, options.drop_hallucinations)
     layout = cues_from(spoken, transcript.events, transcript.source.duration, options)
@@ -90,9 +91,9 @@ def file_view(record: Record, data: bytes) -> FileView:
         parts=tuple((key, None if key in EDITED_KEYS else _json_text(value)) for key, value in document.items()),
         layout=layout,
         left_out=frozenset(segment.id for segment in left_out),
-        doubts=doubts_of(hearing.segments, tags.track if tags is not None and tags.knows_voices else None),
+        doubts=doubts_of(hearing.segments, judge),
         heat=heat_rows(tags, transcript.events) if tags is not None else (),
-        voice=voice_row(tags) if tags is not None else None,
+        voice=voice_row(judge) if judge is not None else None,
     )
 
 

@@ -14,14 +14,18 @@ function make(tag, properties = {}, ...children) {
 }
 
 // Characters that nobody sees and that turn text around: shown by their code, and without their effect.
-const INVISIBLE = /([\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2028\u2029\u2060\u2066-\u2069\ufeff\ufff9-\ufffb])/u;
+const INVISIBLE =
+  /([\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2028\u2029\u2060\u2066-\u2069\ufeff\ufff9-\ufffb])/u;
 
 /** Text from a file as nodes, with invisible characters made visible. */
 function pieces(text) {
-  return String(text).split(INVISIBLE).filter(Boolean).map((piece) => {
-    const code = piece.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-    return INVISIBLE.test(piece) ? make("span", { className: "invisible" }, `U+${code}`) : piece;
-  });
+  return String(text)
+    .split(INVISIBLE)
+    .filter(Boolean)
+    .map((piece) => {
+      const code = piece.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+      return INVISIBLE.test(piece) ? make("span", { className: "invisible" }, `U+${code}`) : piece;
+    });
 }
 
 /** The same in an element of its own direction, for texts within a line of ours. */

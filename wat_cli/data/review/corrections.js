@@ -1,6 +1,8 @@
 // Corrections of text, times and sound labels, and the sidecar that carries them to `wat render`.
 
-const soundNames = new Map(index.sounds.map(([caption, group, label]) => [caption.toLowerCase(), { caption, group, label }]));
+const soundNames = new Map(
+  index.sounds.map(([caption, group, label]) => [caption.toLowerCase(), { caption, group, label }]),
+);
 byId("sounds").append(...index.sounds.map(([caption]) => make("option", { value: caption })));
 
 /** A form in the place of an entry; one at a time, so that no text is lost when the list is drawn anew. */
@@ -11,18 +13,34 @@ function openForm(entry) {
     return;
   }
   const sound = entry.kind === "sound";
-  const text = sound ? make("input", { value: entry.text }) : make("textarea", { value: entry.text, rows: 3, dir: "auto" });
+  const text = sound
+    ? make("input", { value: entry.text })
+    : make("textarea", { value: entry.text, rows: 3, dir: "auto" });
   if (sound) text.setAttribute("list", "sounds");
   const start = make("input", { value: clock(entry.start, 3), size: 11 });
   const end = make("input", { value: clock(entry.end, 3), size: 11 });
-  const visible = make("input", { type: "checkbox", checked: !entry.origin || (entry.shown && !entry.removed) });
+  const visible = make("input", {
+    type: "checkbox",
+    checked: !entry.origin || (entry.shown && !entry.removed),
+  });
   const problem = make("p", { className: "problem", role: "alert" });
-  const here = (field) => make("button", { type: "button", onclick: () => (field.value = clock(player.currentTime, 3)) }, "Now");
+  const here = (field) =>
+    make("button", { type: "button", onclick: () => (field.value = clock(player.currentTime, 3)) }, "Now");
   const form = make(
     "form",
     { onsubmit: apply },
     make("label", {}, sound ? "Sound " : "Text ", text),
-    make("p", {}, make("label", {}, "From ", start), " ", here(start), " ", make("label", {}, "to ", end), " ", here(end)),
+    make(
+      "p",
+      {},
+      make("label", {}, "From ", start),
+      " ",
+      here(start),
+      " ",
+      make("label", {}, "to ", end),
+      " ",
+      here(end),
+    ),
     make("p", {}, make("label", {}, visible, " Caption it")),
     problem,
     make("button", {}, "Apply"),
@@ -122,13 +140,19 @@ function corrected() {
 function plainCues() {
   return current.entries
     .filter((entry) => entry.shown && !entry.removed && !entry.blank && !(entry.left_out && !entry.changed))
-    .map((entry) => [entry.start * 1000, entry.end * 1000, entry.kind === "sound" ? `[${entry.text}]` : entry.text]);
+    .map((entry) => [
+      entry.start * 1000,
+      entry.end * 1000,
+      entry.kind === "sound" ? `[${entry.text}]` : entry.text,
+    ]);
 }
 
 function add(kind) {
   if (byId("entries").querySelector("form")) return;
   const start = round(Math.min(player.currentTime, Math.max(0, current.data.duration - 0.1)));
-  const next = current.entries.find((other) => other.kind === kind && !other.removed && other.start > start + 0.5);
+  const next = current.entries.find(
+    (other) => other.kind === kind && !other.removed && other.start > start + 0.5,
+  );
   const end = round(Math.min(start + 2, next?.start ?? Infinity, current.data.duration));
   const entry = { kind, origin: null, start, end, text: "", shown: true, doubts: [], removed: true };
   current.entries.push(entry);
@@ -159,12 +183,16 @@ function correctedSidecar() {
     hallucinations: current.data.hallucinations.filter((id) => asHeard.has(id)),
     broken_rules: [], // they were those of the old captions
   };
-  const lines = current.data.parts.map(([key, text]) => `${JSON.stringify(key)}: ${text ?? block(written[key])}`);
+  const lines = current.data.parts.map(
+    ([key, text]) => `${JSON.stringify(key)}: ${text ?? block(written[key])}`,
+  );
   return `{\n${lines.join(",\n")}\n}\n`;
 }
 
 const block = (value) =>
-  Array.isArray(value) && typeof value[0] === "object" ? `[\n  ${value.map((item) => JSON.stringify(item)).join(",\n  ")}\n]` : JSON.stringify(value);
+  Array.isArray(value) && typeof value[0] === "object"
+    ? `[\n  ${value.map((item) => JSON.stringify(item)).join(",\n  ")}\n]`
+    : JSON.stringify(value);
 
 function correctedSegment(entry, id) {
   if (!entry.changed) return entry.origin;
@@ -209,7 +237,10 @@ function save() {
   corrected();
   byId("save-hint").hidden = false;
   byId("save-hint").replaceChildren(
-    "Put it in the place of ", shown(current.data.sidecar), " beside the media file, then: ", make("code", {}, "wat render ", shown(current.data.sidecar)),
+    "Put it in the place of ",
+    shown(current.data.sidecar),
+    " beside the media file, then: ",
+    make("code", {}, "wat render ", shown(current.data.sidecar)),
   );
 }
 

@@ -71,11 +71,19 @@ function drawEntry(entry) {
   const time = `${clock(entry.start)} – ${clock(entry.end)}`;
   const go = make("button", { type: "button", className: "go", onclick: () => playFrom(entry.start) }, time);
   go.setAttribute("aria-label", `Play ${time}`);
-  const correct = make("button", { type: "button", className: "correct", onclick: () => openForm(entry) }, "Correct");
+  const correct = make(
+    "button",
+    { type: "button", className: "correct", onclick: () => openForm(entry) },
+    "Correct",
+  );
   correct.setAttribute("aria-label", `Correct the caption at ${clock(entry.start)}`);
   const hidden = Boolean(entry.removed || !entry.shown || (entry.left_out && !entry.changed));
   const words = entry.changed || entry.kind === "sound" ? pieces(text) : spokenWords(entry);
-  const line = make("p", { className: "text", dir: "auto", lang: entry.kind === "speech" ? current.language : "" }, ...(hidden ? [make("s", {}, ...words)] : words));
+  const line = make(
+    "p",
+    { className: "text", dir: "auto", lang: entry.kind === "speech" ? current.language : "" },
+    ...(hidden ? [make("s", {}, ...words)] : words),
+  );
   entry.item.className = `entry ${entry.kind}`;
   entry.item.classList.toggle("doubtful", entry.doubts.length > 0 && !entry.changed);
   entry.item.classList.toggle("hidden-sound", hidden);
@@ -85,10 +93,20 @@ function drawEntry(entry) {
 /** The text, with the words that the model was unsure of underlined where it gave the words' probabilities. */
 function spokenWords({ origin, text }) {
   const words = origin?.words ?? [];
-  if (words.map((word) => word.word).join("").trim() !== text) return pieces(text);
+  if (
+    words
+      .map((word) => word.word)
+      .join("")
+      .trim() !== text
+  )
+    return pieces(text);
   return words.flatMap(({ word, probability }) => {
     if (probability == null || probability >= UNSURE_WORD) return pieces(word);
-    return make("span", { className: "unsure", title: `confidence ${percent(probability)}` }, ...pieces(word));
+    return make(
+      "span",
+      { className: "unsure", title: `confidence ${percent(probability)}` },
+      ...pieces(word),
+    );
   });
 }
 
@@ -99,11 +117,16 @@ function marks(entry) {
   if (entry.left_out && !entry.changed) mark("left out of the captions", "dropped");
   if (entry.changed && !entry.removed) mark("corrected", "changed");
   if (!entry.changed) {
-    const reasons = (invented) => entry.doubts.filter((doubt) => doubt.hallucination === invented).map((doubt) => doubt.reason).join("; ");
+    const reasons = (invented) =>
+      entry.doubts
+        .filter((doubt) => doubt.hallucination === invented)
+        .map((doubt) => doubt.reason)
+        .join("; ");
     if (reasons(true)) mark(`possible hallucination: ${reasons(true)}`, "doubt");
     if (reasons(false)) mark(reasons(false), "doubt");
   }
-  if (entry.kind === "sound" && !entry.shown) mark(`not shown: ${entry.reason ?? "no reason given"}`, "dropped");
+  if (entry.kind === "sound" && !entry.shown)
+    mark(`not shown: ${entry.reason ?? "no reason given"}`, "dropped");
   if (entry.confidence != null && !entry.changed) mark(`confidence ${percent(entry.confidence)}`, "plain");
   return found;
 }
@@ -114,7 +137,10 @@ function marks(entry) {
 function followPlayer() {
   if (!current) return;
   const now = player.currentTime;
-  const playing = current.entries.findLast((entry) => entry.item && !entry.removed && entry.start <= now + 0.01 && now < entry.end) ?? null;
+  const playing =
+    current.entries.findLast(
+      (entry) => entry.item && !entry.removed && entry.start <= now + 0.01 && now < entry.end,
+    ) ?? null;
   if (playing === current.playing) return;
   current.playing?.item?.removeAttribute("aria-current");
   current.playing = playing;
@@ -127,14 +153,18 @@ function followPlayer() {
 /** Bring an item of a list that scrolls into sight without moving the page. */
 function scrollTo(item, list) {
   const [inner, outer] = [item.getBoundingClientRect(), list.getBoundingClientRect()];
-  if (inner.top < outer.top || inner.bottom > outer.bottom) list.scrollTop += inner.top - outer.top - outer.height / 3;
+  if (inner.top < outer.top || inner.bottom > outer.bottom)
+    list.scrollTop += inner.top - outer.top - outer.height / 3;
 }
 
 /** Play the next entry of a kind before or after the player's place. */
 function step(direction, wanted = () => true) {
   const now = player.currentTime;
   const ahead = current.entries.filter((entry) => entry.item && !entry.removed && wanted(entry));
-  const next = direction > 0 ? ahead.find((entry) => entry.start > now + 0.05) : ahead.findLast((entry) => entry.start < now - 1);
+  const next =
+    direction > 0
+      ? ahead.find((entry) => entry.start > now + 0.05)
+      : ahead.findLast((entry) => entry.start < now - 1);
   if (next) playFrom(next.start);
 }
 

@@ -40,7 +40,10 @@ function arrangeFiles() {
   const [name, status] = [byId("name-filter").value.toLowerCase(), byId("status-filter").value];
   const wanted = (row) =>
     row.name.toLowerCase().includes(name) &&
-    (!status || row.status === status || (status === "doubtful" && row.doubts) || (status === "dropped" && row.dropped));
+    (!status ||
+      row.status === status ||
+      (status === "doubtful" && row.doubts) ||
+      (status === "dropped" && row.dropped));
   const { value, number } = COLUMNS[files.sort];
   const compare = number ? (a, b) => a - b : collator.compare;
   const sign = files.descending ? -1 : 1;
@@ -82,7 +85,9 @@ function drawMoreFiles() {
 
 function fileRow(place) {
   const row = index.rows[place];
-  const name = canOpen(row) ? make("a", { href: `#file=${place}` }, shown(row.name)) : make("span", {}, shown(row.name));
+  const name = canOpen(row)
+    ? make("a", { href: `#file=${place}` }, shown(row.name))
+    : make("span", {}, shown(row.name));
   const head = make("th", { scope: "row" }, name);
   if (row.detail) head.append(make("p", { className: "detail" }, shown(row.detail)));
   return make(

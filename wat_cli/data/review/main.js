@@ -63,7 +63,8 @@ async function newFile(place) {
   const data = await load(`file-${place}`);
   const file = { place, data, entries: entriesOf(data), playing: null, unsaved: false };
   opened.set(place, file);
-  for (const [other, kept] of opened) if (other !== place && !kept.entries.some((entry) => entry.changed)) opened.delete(other);
+  for (const [other, kept] of opened)
+    if (other !== place && !kept.entries.some((entry) => entry.changed)) opened.delete(other);
   return file;
 }
 
@@ -74,8 +75,17 @@ function drawFile(row) {
   byId("save-hint").hidden = true;
   byId("entry-filter").value = "";
   current.language = languageName(row.language) === row.language ? "" : row.language;
-  const facts = [STATUS[row.status], languageName(row.language), clock(data.duration, 0), row.speech == null ? "" : `speech ${percent(row.speech)}`, data.models.length ? `model ${data.models.join(", ")}` : "", row.detail];
-  byId("file-facts").replaceChildren(...facts.filter(Boolean).flatMap((fact, place) => [place ? " · " : "", shown(fact)]));
+  const facts = [
+    STATUS[row.status],
+    languageName(row.language),
+    clock(data.duration, 0),
+    row.speech == null ? "" : `speech ${percent(row.speech)}`,
+    data.models.length ? `model ${data.models.join(", ")}` : "",
+    row.detail,
+  ];
+  byId("file-facts").replaceChildren(
+    ...facts.filter(Boolean).flatMap((fact, place) => [place ? " · " : "", shown(fact)]),
+  );
   linkTo("previous-file", -1);
   linkTo("next-file", 1);
   openMedia(data.media, row.language);

@@ -22,7 +22,8 @@ function closeMedia() {
 /** Replace the captions by [start, end, text], in milliseconds. */
 function setCues(cues) {
   for (const cue of [...(captionTrack.cues ?? [])]) captionTrack.removeCue(cue);
-  for (const [start, end, text] of cues) captionTrack.addCue(new VTTCue(start / 1000, end / 1000, cueText(text)));
+  for (const [start, end, text] of cues)
+    captionTrack.addCue(new VTTCue(start / 1000, end / 1000, cueText(text)));
 }
 
 function seek(seconds) {

@@ -29,7 +29,9 @@ async function search(words) {
     }
   }
   const shownOnly = hits > MOST_RESULTS ? `; the first ${MOST_RESULTS} are shown` : "";
-  say(`${hits} ${hits === 1 ? "line" : "lines"} in ${inFiles} ${inFiles === 1 ? "file" : "files"}${shownOnly}`);
+  say(
+    `${hits} ${hits === 1 ? "line" : "lines"} in ${inFiles} ${inFiles === 1 ? "file" : "files"}${shownOnly}`,
+  );
 }
 
 const matches = (text, wanted) => wanted.every((word) => text.includes(word));

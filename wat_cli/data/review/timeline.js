@@ -11,10 +11,19 @@ const timeline = { from: 0, to: 1, height: 0, lanes: [] };
 /** Lay out the lanes of the open file. */
 function openTimeline(data) {
   const lanes = [{ kind: "axis", name: "Time" }];
-  if (data.loudness) lanes.push({ kind: "loudness", name: "Loudness", values: bytes(data.loudness.levels), hop: data.loudness.hop, full: 255 });
-  if (data.voice) lanes.push({ kind: "voice", name: "Voice heard", values: bytes(data.voice), hop: data.hop, full: 100 });
+  if (data.loudness)
+    lanes.push({
+      kind: "loudness",
+      name: "Loudness",
+      values: bytes(data.loudness.levels),
+      hop: data.loudness.hop,
+      full: 255,
+    });
+  if (data.voice)
+    lanes.push({ kind: "voice", name: "Voice heard", values: bytes(data.voice), hop: data.hop, full: 100 });
   lanes.push({ kind: "speech", name: "Speech" }, { kind: "sounds", name: "Sounds" });
-  for (const row of data.heat) lanes.push({ kind: "heat", name: row.caption, values: bytes(row.scores), hop: data.hop, full: 100 });
+  for (const row of data.heat)
+    lanes.push({ kind: "heat", name: row.caption, values: bytes(row.scores), hop: data.hop, full: 100 });
   let top = 0;
   for (const lane of lanes) {
     lane.top = top;
@@ -23,11 +32,13 @@ function openTimeline(data) {
   }
   timeline.lanes = lanes;
   timeline.height = top;
-  byId("lanes").replaceChildren(...lanes.map((lane) => {
-    const label = make("div", {}, shown(lane.name));
-    label.style.height = `${lane.height + GAP}px`;
-    return label;
-  }));
+  byId("lanes").replaceChildren(
+    ...lanes.map((lane) => {
+      const label = make("div", {}, shown(lane.name));
+      label.style.height = `${lane.height + GAP}px`;
+      return label;
+    }),
+  );
   canvas.style.height = `${top}px`;
   canvas.setAttribute("aria-valuemax", data.duration.toFixed(1));
   byId("quiet").textContent = data.quiet ? `No loudness: ${data.quiet}.` : "";
@@ -74,7 +85,9 @@ const xOf = (seconds, width) => ((seconds - timeline.from) / (timeline.to - time
 const DRAW = {
   axis(context, lane, width, color) {
     const rough = ((timeline.to - timeline.from) / width) * 80;
-    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600].find((s) => s >= rough) ?? 3600 * Math.ceil(rough / 3600);
+    const step =
+      [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600].find((s) => s >= rough) ??
+      3600 * Math.ceil(rough / 3600);
     context.fillStyle = color("text");
     context.font = "11px system-ui, sans-serif";
     for (let tick = Math.ceil(timeline.from / step); tick * step <= timeline.to; tick++) {
@@ -178,17 +191,21 @@ canvas.addEventListener("pointerup", (event) => {
 
 canvas.addEventListener("pointerleave", () => (byId("under-pointer").value = ""));
 
-canvas.addEventListener("wheel", (event) => {
-  if (event.ctrlKey) {
-    zoom(event.deltaY > 0 ? 1.25 : 0.8, secondsAt(event));
-  } else if (event.deltaX) {
-    const shift = (event.deltaX / canvas.clientWidth) * (timeline.to - timeline.from);
-    setSpan(timeline.from + shift, timeline.to + shift);
-  } else {
-    return;
-  }
-  event.preventDefault();
-}, { passive: false });
+canvas.addEventListener(
+  "wheel",
+  (event) => {
+    if (event.ctrlKey) {
+      zoom(event.deltaY > 0 ? 1.25 : 0.8, secondsAt(event));
+    } else if (event.deltaX) {
+      const shift = (event.deltaX / canvas.clientWidth) * (timeline.to - timeline.from);
+      setSpan(timeline.from + shift, timeline.to + shift);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  },
+  { passive: false },
+);
 
 /** What the pointer is on: the time, and in a heat row the score. */
 function describe(event) {
