@@ -33,6 +33,7 @@ from wat_cli.media.decoding import LONGEST
 from wat_cli.options import RunOptions, TagOptions
 from wat_cli.tagging.events import UNSHOWN
 from wat_cli.tagging.policy import load_policy, resolve
+from wat_cli.transcript import TAG_HOP
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -254,7 +255,11 @@ def test_numbers() -> None:
             f"to {LayoutRules().max_ms // 1000} s, {LayoutRules().cps:.0f} columns a second",
         ],
         "how-it-works.md": [f"{sum(sound.group == 'music' for sound in classes)} of them are music"],
-        "archives.md": [f"{HOUR_OF_AUDIO / 1e6:.0f} MB an hour", f"{LONGEST // 3600} hours"],
+        "archives.md": [
+            f"{HOUR_OF_AUDIO / 1e6:.0f} MB an hour",
+            f"{2 * 4 * len(classes) * 3600 / TAG_HOP / 1e6:.0f} MB, in `TMPDIR`",
+            f"{LONGEST // 3600} hours",
+        ],
         "limits.md": ["{} to {} percent".format(*published_precisions())],
     }
     for page, numbers in told.items():
