@@ -63,10 +63,25 @@ def train(
     ] = None,
     audio: Audio = None,
     cache: Cache = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, rich_help_panel="Training")] = None,
-    rate: Annotated[float | None, typer.Option("--rate", min=0.0, rich_help_panel="Training")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", min=1, rich_help_panel="Training")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, rich_help_panel="Training")] = 0,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", min=1, help="Times through the data; the recipe's if left out.", rich_help_panel="Training"
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate", min=0.0, help="Learning rate at first; the recipe's if left out.", rich_help_panel="Training"
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, help="Clips in a step; the recipe's if left out.", rich_help_panel="Training"),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of all that is drawn.", rich_help_panel="Training")
+    ] = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Forget what an earlier run left in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table of --cross-validate as JSON.")] = False,
     model_dir: ModelDir = None,
