@@ -1,0 +1,135 @@
+"""Files that share the models hear what each hears alone; what fails in one leaves the others be."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from random_whisper import Samples, noises, random_whisper
+from reference import assert_same, transcribe
+from whisper.model import Whisper
+
+from wat_cli.engine import Engine
+from wat_cli.model.whisper_at import WhisperAT
+from wat_cli.options import TranscribeOptions
+from wat_cli.transcript import Hearing
+
+GREEDY = TranscribeOptions(
+    beam_size=None,
+    temperature_increment_on_fallback=0.6,
+    best_of=1,
+    logprob_threshold=-5.0,
+    no_speech_threshold=5e-6,
+    compression_ratio_threshold=None,
+    hallucination_silence_threshold=None,
+)
+BEAMS = dataclasses.replace(GREEDY, beam_size=5, best_of=2)
+GRADUAL = dataclasses.replace(GREEDY, temperature_increment_on_fallback=0.2)
+NO_END = ",".join(["-1", *map(str, range(50365, 51865))])
+"""Suppresses every timestamp but <|0.00|>: a segment begins and never ends, as where the window's end cuts it."""
+File = tuple[NDArray[np.float32], TranscribeOptions]
+
+
+@pytest.fixture(scope="module")
+def model() -> Whisper:
+    return random_whisper(1, ending=0.6)
+
+
+@pytest.fixture(scope="module")
+def files() -> list[File]:
+    """Six windows, less than one; languages given and detected; both tasks; prompts from none to the longest."""
+    return [
+        (noises(155.0, seed=2), GRADUAL),
+        (noises(7.3, seed=3), dataclasses.replace(GREEDY, language="de")),
+        (noises(31.0, seed=4), dataclasses.replace(BEAMS, language="fr", task="translate")),
+        (noises(33.0, seed=5), dataclasses.replace(GREEDY, initial_prompt="word " * 300, carry_initial_prompt=True)),
+        (noises(28.0, seed=6), dataclasses.replace(BEAMS, initial_prompt="Names: Ada, Grace.", language="en")),
+        (noises(31.0, seed=7), dataclasses.replace(GREEDY, condition_on_previous_text=False)),
+        (noises(60.0, seed=8), dataclasses.replace(GRADUAL, seed=3)),
+        (noises(30.0, seed=9), dataclasses.replace(GREEDY, suppress_tokens=NO_END, logprob_threshold=None)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def truths(model: Whisper, files: list[File]) -> list[dict[str, Any]]:
+    return [transcribe(model, audio, options) for audio, options in files]
+
+
+def hear_all(engine: Engine, files: list[File]) -> list[Hearing]:
+    with ThreadPoolExecutor(len(files)) as threads:
+        return list(threads.map(lambda file: engine.hear(Samples(file[0]), file[1]), files))
+
+
+@pytest.mark.parametrize(("together", "slots"), [(1, 8), (3, 2), (8, 8)])
+def test_segments_do_not_depend_on_what_shares_the_batch(
+    model: Whisper, files: list[File], truths: list[dict[str, Any]], together: int, slots: int
+) -> None:
+    chosen = range(len(files)) if together > 1 else range(1, 2)
+    engine = Engine(WhisperAT(model), slots=slots)
+    passes: list[int] = []
+    hook = model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    for first in range(0, len(chosen), together):
+        part = list(chosen)[first : first + together]
+        for index, hearing in zip(part, hear_all(engine, [files[index] for index in part]), strict=True):
+            assert_same(hearing, truths[index])
+            assert hearing.encoder_passes == hearing.windows
+    hook.remove()
+    assert len(passes) == engine.models.model.passes
+    assert engine.decoder.running == {}
+
+
+def test_the_set_holds_what_it_should(files: list[File], truths: list[dict[str, Any]]) -> None:
+    segments = [segment for truth in truths for segment in truth["segments"]]
+    temperatures = {round(segment["temperature"], 1) for segment in segments}
+    assert 0.2 in temperatures
+    assert max(temperatures) > 0.5  # a prompt reset
+    assert len({segment["seek"] for segment in truths[0]["segments"]}) >= 4
+    assert len({token for segment in segments for token in segment["tokens"]}) > 100
+    texts = [segment["text"] for segment in segments if segment["text"]]
+    assert len(set(texts)) > 0.8 * len(texts)
+    begin = 50364
+    assert any(segment["tokens"] and segment["tokens"][-1] < begin for segment in segments)  # cut by the window's end
+    seeks = sorted({segment["seek"] for segment in truths[0]["segments"]})
+    assert max(np.diff(seeks)) > 3000  # a window between two others was skipped as silence
+
+
+def test_a_file_that_cannot_be_read_fails_alone(
+    model: Whisper, files: list[File], truths: list[dict[str, Any]]
+) -> None:
+    class Torn(Samples):
+        """Its spool breaks in the second window."""
+
+        reads = 0
+
+        def read(self, start: int, stop: int) -> NDArray[np.float32]:
+            self.reads += 1
+            if self.reads > 4:
+                raise OSError("the disk is gone")
+            return super().read(start, stop)
+
+    engine = Engine(WhisperAT(model), slots=2)
+    with ThreadPoolExecutor(3) as threads:
+        torn = threads.submit(engine.hear, Torn(noises(90.0, seed=2)), files[0][1])
+        whole = [threads.submit(engine.hear, Samples(files[index][0]), files[index][1]) for index in (1, 5)]
+        with pytest.raises(OSError, match="the disk is gone"):
+            torn.result()
+        for index, hearing in zip((1, 5), whole, strict=True):
+            assert_same(hearing.result(), truths[index])
+    assert engine.decoder.running == {}
+
+
+def test_an_interrupt_leaves_the_scheduler_usable(
+    model: Whisper, files: list[File], truths: list[dict[str, Any]]
+) -> None:
+    engine = Engine(WhisperAT(model), slots=2)
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.hear(Samples(files[5][0]), files[5][1], progress=interrupt)
+    assert_same(engine.hear(Samples(files[1][0]), files[1][1]), truths[1])
