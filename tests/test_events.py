@@ -1,4 +1,5 @@
 import dataclasses
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from tests.tag_scenes import INDEX, even_logit, even_probability, track_of
 from wat_cli.options import TagOptions
 from wat_cli.tagging.events import events_from_tags
+from wat_cli.tagging.grid import WHAT, WHEN, TagAccumulator, place_window
 from wat_cli.tagging.policy import load_policy, resolve
 from wat_cli.tagging.sparse import sparse_tags, tags_from
+from wat_cli.tagging.table import ScoreTable
 from wat_cli.transcript import HeadTuning, Segment, SoundEvent, TagTrack
 
 DEFAULT = TagOptions()
@@ -326,3 +329,36 @@ def test_events_are_in_order_inside_the_file_and_the_same_from_the_sidecar(track
 def test_the_policy_of_a_run_may_be_made_once() -> None:
     track = track_of([("Siren", 5, 12)], 20.0)
     assert events_from_tags(track, DEFAULT, resolve(DEFAULT)) == events_from_tags(track, DEFAULT, load_policy())
+
+
+# --- long files -----------------------------------------------------------------------------------------------------
+
+
+def test_two_hours_of_sounds_take_little_memory() -> None:
+    """Ten classes at a time, others every minute, as in a film. Held dense they would be 76 MB, and 38 more as logits.
+
+    What does not depend on the length, chunks under way and what is still small enough not to be put on disk, is more
+    than half of what is found.
+    """
+    frames, rng = 2 * 3600 * 100, np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        accumulator = TagAccumulator(frames)
+        for number, seek in enumerate(range(0, frames, 2760)):
+            place = place_window(seek, frames)
+            present = np.random.default_rng(number // 2).choice(527, 10, replace=False)
+            for kind in (WHAT, WHEN):
+                decisions = kind.decisions(place.steps)
+                logits = np.full((len(decisions), 527), -6.0, np.float32)
+                logits[:, present] = rng.normal(-1, 1.5, (len(decisions), 10))
+                accumulator.add(kind, place, decisions, logits)
+        track = accumulator.track()
+        events = events_from_tags(track, DEFAULT)
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert track.steps == 18_000 and len(events) > 200
+    assert isinstance(track.when, ScoreTable) and isinstance(track.what, ScoreTable)
+    assert track.when.nbytes + track.what.nbytes < 2e6
+    assert held < 5e6
+    assert most < 30e6

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wat_cli.tagging.grid import WHAT, WHEN, TagAccumulator, batches, grid_steps, place_window
+from wat_cli.tagging.table import quantized
 
 windows = st.tuples(st.integers(0, 10_000), st.integers(1, 15_000)).filter(lambda pair: pair[0] < pair[1])
 
@@ -87,3 +88,19 @@ def test_answers_of_another_shape_are_refused() -> None:
     place = place_window(0, 3000)
     with pytest.raises(ValueError, match="6 decisions"):
         TagAccumulator(3000).add(WHAT, place, WHAT.decisions(75), np.zeros((5, 527)))
+
+
+def test_the_track_is_every_score_rounded() -> None:
+    """Windows out of order, as clips may be."""
+    content, rng = 12_000, np.random.default_rng(0)
+    accumulator = TagAccumulator(content, classes=3)
+    for seek in (6000, 0, 2000):
+        place = place_window(seek, content)
+        for kind in (WHAT, WHEN):
+            for batch in batches(kind.decisions(place.steps)):
+                accumulator.add(kind, place, batch, rng.normal(-2, 2, (len(batch), 3)))
+    track = accumulator.track()
+    assert track.exact is not None and track.exact.tuning == track.tuning
+    for kept, exact in ((track.when, track.exact.when), (track.what, track.exact.what)):
+        np.testing.assert_array_equal(np.asarray(kept), quantized(np.asarray(exact)))
+        assert np.isnan(kept[:, 0]).sum() == 300 - 125 - 75

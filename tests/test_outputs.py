@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import os
 import subprocess
 import sys
@@ -214,6 +215,15 @@ def test_a_full_disk_leaves_what_was_there(place: Path, monkeypatch: pytest.Monk
         written(place, ("talk.srt", b"new"))
     assert place.with_suffix(".srt").read_bytes() == b"old"
     assert visible(place) == ["talk.json", "talk.srt"]
+
+
+def test_an_open_file_is_written_as_its_bytes_would_be(tmp_path: Path) -> None:
+    place, data = tmp_path / "talk.json", bytes(range(256)) * 9000
+    with io.BytesIO(data) as content:
+        assert outputs.digest(content) == outputs.digest(data) == sidecar.sha256(data)
+        outputs.commit(place, record(("talk.npz", data)), {place.with_suffix(".npz"): content})
+    assert place.with_suffix(".npz").read_bytes() == data
+    assert outputs.inspect(place, {"npz": place.with_suffix(".npz")}).settled == {"talk.npz"}
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:

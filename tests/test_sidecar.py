@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import tracemalloc
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -270,3 +271,38 @@ def test_the_fingerprint_follows_the_content_of_a_file_of_settings(tmp_path: Pat
     moved.write_text("a = 2\n")
     prints.add(sidecar.fingerprint(RunOptions(tags=TagOptions(sounds_file=moved)).settings, MODELS))
     assert len(prints) == 2
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=3), inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.text(), json_values, max_size=5), st.integers(1, 4))
+def test_a_checksum_in_pieces_is_that_of_the_whole(document: dict[str, Any], piece: int) -> None:
+    document.pop("checksum", None)
+    whole = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sidecar, "_PIECE", piece)
+        assert sidecar.checksum({**document, "checksum": "any"}) == sidecar.sha256(whole.encode())
+
+
+def test_two_hours_of_words_are_written_in_little_memory() -> None:
+    """The values, the text and its pieces; no copy of the values, and no second text for the checksum."""
+    words = tuple(Word(f" word{n}", n / 3, n / 3 + 0.25, 0.9123456789) for n in range(9))
+    heard = tuple(
+        Segment(n, 0, n * 3.6, n * 3.6 + 3, " words" * 9, tuple(range(1000, 1014)), 0.0, -0.3, 1.4, 0.01, words)
+        for n in range(2000)
+    )
+    made = hearing_with(segments=heard)
+    tracemalloc.start()
+    try:
+        size = len(sidecar.to_json(made))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > 1.6e6
+    assert most < 6 * size

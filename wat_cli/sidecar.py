@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -37,6 +37,10 @@ Value = TypeVar("Value")
 
 MAX_BYTES = 256 * 2**20
 """A larger file is not read as a sidecar: ten hours of captions and tags take a tenth of it."""
+
+
+_PIECE = 1000
+"""Items of a long list that are turned into text at once."""
 
 
 class NotASidecar(OutputError):
@@ -84,7 +88,27 @@ def _canonical(document: Any) -> bytes:
 
 def checksum(document: Mapping[str, Any]) -> str:
     """Hash of a sidecar's content without its own ``checksum``; spacing and the order of keys do not count."""
-    return sha256(_canonical({key: value for key, value in document.items() if key != "checksum"}))
+    found = hashlib.sha256()
+    for piece in _canonical_pieces({key: value for key, value in document.items() if key != "checksum"}):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _canonical_pieces(value: Any) -> Iterator[bytes]:
+    """`_canonical` in pieces: that of a long file is as large as the file, and nobody keeps it."""
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        for position, key in enumerate(sorted(value)):
+            yield b"{" if position == 0 else b","
+            yield _canonical(key) + b":"
+            yield from _canonical_pieces(value[key])
+        yield b"}" if value else b"{}"
+    elif isinstance(value, list) and len(value) > _PIECE:
+        for first in range(0, len(value), _PIECE):
+            yield b"[" if first == 0 else b","
+            yield _canonical(value[first : first + _PIECE])[1:-1]
+        yield b"]"
+    else:
+        yield _canonical(value)
 
 
 # --- out ------------------------------------------------------------------------------------------------------------
@@ -103,7 +127,7 @@ def to_document(transcript: Transcript) -> dict[str, Any]:
         "language": hearing.language,
         "language_probability": hearing.language_probability,
         "text": "".join(segment.text for segment in hearing.segments),
-        "segments": [_segment_out(segment) for segment in hearing.segments],
+        "segments": [_finite(_segment_out(segment)) for segment in hearing.segments],
         "events": [dataclasses.asdict(event) for event in transcript.events],
         "tags": None if hearing.tags is None else sparse_tags(hearing.tags, transcript.labels),
         "models": {role: dataclasses.asdict(identity) for role, identity in transcript.models.items()},
@@ -117,9 +141,13 @@ def to_document(transcript: Transcript) -> dict[str, Any]:
         "hallucinations": list(transcript.hallucinations),
         "broken_rules": [dataclasses.asdict(broken) for broken in transcript.broken_rules],
     }
-    document = _finite(document)
+    document = {key: value if key in _FINITE else _finite(value) for key, value in document.items()}
     document["checksum"] = checksum(document)
     return document
+
+
+_FINITE = ("segments", "tags")
+"""Parts of the document, the large ones, that are made without what JSON cannot say."""
 
 
 def to_json(transcript: Transcript) -> bytes:
@@ -142,21 +170,28 @@ def with_outputs(data: bytes, outputs: Mapping[str, str | None]) -> bytes:
 
 def _data(document: Mapping[str, Any]) -> bytes:
     try:
-        return _text(document, escape=False).encode("utf-8")
+        return b"".join(piece.encode("utf-8") for piece in _text(document, escape=False))
     except UnicodeEncodeError:  # a file name that is not UTF-8: its bytes stay readable as escapes
-        return _text(document, escape=True).encode("ascii")
+        return b"".join(piece.encode("ascii") for piece in _text(document, escape=True))
 
 
-def _text(document: Mapping[str, Any], escape: bool) -> str:
+def _text(document: Mapping[str, Any], escape: bool) -> Iterator[str]:
     dump = json.JSONEncoder(ensure_ascii=escape, allow_nan=False).encode
-    lines = [f"{dump(key)}: {_block(value, dump)}" for key, value in document.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    for position, (key, value) in enumerate(document.items()):
+        yield "{\n" if position == 0 else ",\n"
+        yield f"{dump(key)}: "
+        yield from _block(value, dump)
+    yield "\n}\n"
 
 
-def _block(value: Any, dump: Callable[[Any], str]) -> str:
+def _block(value: Any, dump: Callable[[Any], str]) -> Iterator[str]:
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n  " + ",\n  ".join(dump(item) for item in value) + "\n]"
-    return dump(value)
+        for position, item in enumerate(value):
+            yield "[\n  " if position == 0 else ",\n  "
+            yield dump(item)
+        yield "\n]"
+    else:
+        yield dump(value)
 
 
 def _segment_out(segment: Segment) -> dict[str, Any]:
@@ -217,7 +252,8 @@ def from_json(data: bytes, tags: bool = True) -> Record:
     if document["schema"] != SCHEMA_VERSION:
         raise NotASidecar(f"a sidecar of schema {document['schema']!r}; this wat reads schema {SCHEMA_VERSION}")
     try:
-        return Record(_transcript(document, tags), document["checksum"] == checksum(document))
+        unchanged = document["checksum"] == checksum(document)
+        return Record(_transcript(document, tags), unchanged)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise NotASidecar(f"a damaged sidecar ({type(error).__name__}: {error})") from None
 
@@ -226,7 +262,7 @@ def _transcript(document: dict[str, Any], with_tags: bool) -> Transcript:
     labels: tuple[str, ...] = ()
     tags = None
     if with_tags and document["tags"] is not None:
-        tags, labels = tags_from(document["tags"])
+        tags, labels = tags_from(document.pop("tags"))
     hearing = Hearing(
         duration=_checked(float, document["duration"]),
         language=_checked(str, document["language"]),
