@@ -182,6 +182,25 @@ def test_a_head_of_audiosets_classes_loads_in_whisper_at(tmp_path: Path) -> None
         torch.testing.assert_close(ours(features[None]), theirs(features, time_resolution=10), atol=1e-4, rtol=0)
 
 
+def test_features_made_elsewhere(place: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    array = random.standard_normal((12, 2, 10, 32)).astype(np.float16)
+    array[::2, :, :, 0] += 3
+    np.save(tmp_path / "windows.npy", array)
+    rows = [{"path": f"w{i}", "labels": ["Siren"] if i % 2 == 0 else []} for i in range(12)]
+    (tmp_path / "windows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = ("train", str(tmp_path / "windows.jsonl"), "--labels", "audioset", "-o", str(tmp_path / "out"),
+                 "--epochs", "1", "--cache", str(place / "cache"))  # fmt: skip
+    good(place, *arguments, "--features", str(tmp_path / "windows.npy"))
+    assert load_any_head(tmp_path / "out/head.pt", layers=2, width=32).classes == 527
+    assert "labels" not in json.loads((tmp_path / "out/head.json").read_text())
+    np.save(tmp_path / "few.npy", array[:5])
+    result = run(place, *arguments, "--features", str(tmp_path / "few.npy"))
+    assert isinstance(result.exception, UsageError) and "[5, 2, 10, 32]" in str(result.exception)
+    result = run(place, *arguments, "--features", str(tmp_path / "windows.jsonl"))
+    assert isinstance(result.exception, UsageError) and "no NumPy file" in str(result.exception)
+
+
 class Loud:
     """Features whose first number says what sounds: a head that reads it hears perfectly."""
 

@@ -80,6 +80,14 @@ def loaded_encoder(model: str, model_dir: Path | None, device: str, threads: int
     yield encoder
 
 
+def made_elsewhere(encoder: Encoder, path: Path, dataset: Dataset) -> Data:
+    """The clips of `dataset` with features that another program made of them, in their order."""
+    from wat_cli.training.features import read_features
+    from wat_cli.training.runs import Data
+
+    return Data(dataset, read_features(path, len(dataset.clips), encoder.layers, encoder.width))
+
+
 @contextmanager
 def heard(encoder: Encoder, cache: str | None, *datasets: Dataset) -> Iterator[tuple[Data, ...]]:
     """The clips of each data set that can be read, with their features."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from wat_cli.cli.heard import (
     Threads,
     heard,
     loaded_encoder,
+    made_elsewhere,
     say,
 )
 from wat_cli.errors import UsageError
@@ -59,7 +61,16 @@ def train(
         bool, typer.Option("--cross-validate", help="Hold out each fold in turn and print a table.")
     ] = False,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="File of labels in the head's order.", rich_help_panel="Data")
+        Path | None,
+        typer.Option("--labels", help="File of labels in the head's order, or audioset.", rich_help_panel="Data"),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            help="What the encoder makes of the clips, made elsewhere: a NumPy file [clips, layers, steps, width].",
+            rich_help_panel="Data",
+        ),
     ] = None,
     audio: Audio = None,
     cache: Cache = None,
@@ -107,7 +118,12 @@ def train(
     sets = [dataset]
     if held_out is not None:
         sets.append(read_dataset(held_out, audio=audio, labels=dataset.labels))
-    with loaded_encoder(model, model_dir, device, threads, offline) as encoder, heard(encoder, cache, *sets) as clips:
+    with ExitStack() as stack:
+        encoder = stack.enter_context(loaded_encoder(model, model_dir, device, threads, offline))
+        if features is not None:
+            clips = (made_elsewhere(encoder, features, dataset), *stack.enter_context(heard(encoder, cache, *sets[1:])))
+        else:
+            clips = stack.enter_context(heard(encoder, cache, *sets))
         if cross_validate:
             _cross_validate((head or ALL_HEADS).split(","), clips[0], numbers, seed, encoder.model.device, as_json)
             return

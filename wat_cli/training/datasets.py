@@ -133,7 +133,12 @@ def read_dataset(path: Path, *, audio: Path | None = None, labels: Sequence[str]
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Labels in the head's order: a line each, or a CSV file with a column ``display_name`` or ``label``."""
+    """Labels in the head's order: a line each, or a CSV file with a column ``display_name`` or ``label``.
+
+    ``audioset`` stands for AudioSet's 527.
+    """
+    if str(path) == "audioset" and not path.exists():
+        return audioset_names()
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wat_cli.errors import MediaError
+from wat_cli.errors import MediaError, UsageError, shown
 from wat_cli.media import SAMPLE_RATE, choose_track, decode_pcm, probe
 from wat_cli.model.mel import LogMelMaximum, content_frames, window_mel
 from wat_cli.model.whisper_at import WhisperAT
@@ -79,6 +79,21 @@ class ArrayFeatures:
     def read(self, clip: int, start: int, stop: int) -> Steps:
         """Some steps of a clip."""
         return self._array[clip, :, start:stop].transpose(1, 0, 2)
+
+
+def read_features(path: Path, clips: int, layers: int, width: int) -> ArrayFeatures:
+    """Features made by another program: a NumPy file of half-precision [clips, layers, steps, width], mapped.
+
+    Raises UsageError where it is not that, or for other clips or another encoder.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"--features {shown(path)}: no NumPy file that can be mapped ({error})") from None
+    if array.ndim != 4 or array.dtype != np.float16 or (len(array), *array.shape[1::2]) != (clips, layers, width):
+        wanted = f"[{clips}, {layers}, steps, {width}] in half precision"
+        raise UsageError(f"--features {shown(path)}: it holds {list(array.shape)} of {array.dtype}, not {wanted}")
+    return ArrayFeatures(array)
 
 
 class LiveFeatures:
