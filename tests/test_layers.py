@@ -56,6 +56,7 @@ OWN = {
         "embed",
     },
     "parallel": {"batch", "captioning", "checkpoints", "discovery", "engine", "options"},
+    "together": {"batch", "captioning", "discovery", "media"},
     "failures": {"batch", "checkpoints"},
     "journal": {"errors", "discovery", "batch", "outputs"},
     "review": {

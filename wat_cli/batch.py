@@ -5,6 +5,7 @@ The engine is loaded when the first file needs it, so that a run with nothing to
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections import Counter
@@ -192,19 +193,21 @@ class Captioner:
         self.setting, self.progress = setting, progress
         self._load = load
         self._engine: Hearer | None = None
-        self.current: Job | None = None
-        """The job in work: the one that an interrupt drops."""
+        self._loading = threading.Lock()
+        self.in_work: list[Job] = []
+        """The jobs in work: those that an interrupt drops."""
 
     def engine(self) -> Hearer:
         """The engine; loading it may raise any `WatError`, which ends the run."""
-        if self._engine is None:
-            self._engine = self._load()
-        return self._engine
+        with self._loading:
+            if self._engine is None:
+                self._engine = self._load()
+            return self._engine
 
     def caption(self, job: Job) -> Outcome:
         """Do one job. What is wrong with the file becomes its outcome; what is wrong with the run is raised."""
         started = time.perf_counter()
-        self.current = job
+        self.in_work.append(job)
         self.progress.opened(job)
         try:
             outcome = self._caption(job, started)
@@ -214,7 +217,7 @@ class Captioner:
             outcome = Outcome(job.source, Status.FAILED, _without_name(error, job))
         except OSError as error:
             outcome = Outcome(job.source, Status.FAILED, error.strerror or str(error))
-        self.current = None
+        self.in_work.remove(job)
         self.progress.closed(outcome)
         return outcome
 
@@ -271,7 +274,9 @@ class Captioner:
             so_far.unlink(missing_ok=True)
             reason = f"internal error: {type(error).__name__}: {error}"
             return Outcome(job.source, Status.FAILED, reason, trace=traceback.format_exc())
-        except Exception:  # but not an interrupt, after which the next run goes on
+        except captioning.Dropped:  # as after an interrupt, the next run goes on
+            raise
+        except Exception:
             so_far.unlink(missing_ok=True)
             raise
         so_far.unlink(missing_ok=True)

@@ -218,6 +218,7 @@ class BatchOptions:
     retry_failed: bool = option(False, "Do only the inputs that failed when they were last tried.", panel="Input", fingerprint=False)
     min_age: float = option(0.0, "Leave files for the next run that were changed less than so many seconds ago.", panel="Input", fingerprint=False)
     jobs: int = option(1, "Worker processes, each with a model of its own; they share the CPU's cores.", panel="Run", fingerprint=False)
+    batch_size: int = option(1, "Files that one model hears together.", panel="Run", fingerprint=False)
     dry_run: bool = option(False, "Print what would be done and why, and write nothing.", panel="Run", fingerprint=False)
     log_json: Path | None = option(None, "Write a JSON line for each event of the run; - for standard output.", panel="Run", fingerprint=False)
     summary: Path | None = option(None, "Write what the run came to, as JSON.", panel="Run", fingerprint=False)
@@ -226,6 +227,7 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         _check(self.jobs >= 1, f"--jobs {self.jobs}: it is 1 or more")
+        _check(1 <= self.batch_size <= 256, f"--batch-size {self.batch_size}: it is 1 to 256")
         _check(self.min_age >= 0, f"--min-age {self.min_age}: it cannot be negative")
 
 

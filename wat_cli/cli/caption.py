@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,11 +28,11 @@ from wat_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from wat_cli.batch import Captioner, Progress, Report
+    from wat_cli.batch import Captioner, Outcome, Progress, Report
     from wat_cli.captioning import Hearer
     from wat_cli.checkpoints import ResolvedWeights
     from wat_cli.cli.progress import Lines
-    from wat_cli.discovery import Discovery
+    from wat_cli.discovery import Discovery, Job
 
 GROUPS = (OutputOptions, ModelOptions, TagOptions, CaptionOptions, TranscribeOptions, BatchOptions)
 """The option dataclasses of this command, in the order of its help."""
@@ -111,31 +111,40 @@ def _work(
     found: Discovery, options: RunOptions, weights: ResolvedWeights | None, progress: Progress, report: Report
 ) -> ExitCode:
     """Name what cannot be done, and do the rest."""
-    from wat_cli.batch import run
-
     for outcome in _refusals(found):
         report.add(outcome)
         progress.closed(outcome)
     if weights is None:
         return report.exit_code
-    workers = min(options.batch.jobs, len(found.jobs))
     captioner = _captioner(options, weights, progress)
     try:
         with _terminable():
-            if workers == 1:
-                outcomes = run(found.jobs, captioner)
-            else:
-                from wat_cli.parallel import run_parallel
-
-                outcomes = run_parallel(found.jobs, options, weights, workers, progress)
-            for outcome in outcomes:
+            for outcome in _outcomes(found.jobs, options, weights, captioner):
                 report.add(outcome)
     except KeyboardInterrupt:
-        dropped = "What was in work" if workers > 1 else shown(captioner.current.source) if captioner.current else ""
-        told = f" {dropped} was dropped." if dropped else ""
-        progress.note(f"interrupted.{told} What is finished stays; run again to go on.")
+        names = ", ".join(shown(job.source) for job in captioner.in_work)
+        dropped = names or "What was in work"
+        progress.note(f"interrupted. {dropped} was dropped. What is finished stays; run again to go on.")
         return ExitCode.INTERRUPTED
     return report.exit_code
+
+
+def _outcomes(
+    jobs: Sequence[Job], options: RunOptions, weights: ResolvedWeights, captioner: Captioner
+) -> Iterator[Outcome]:
+    """Caption `jobs` one after the other, several together, or in several processes."""
+    from wat_cli.batch import run
+
+    workers, files = min(options.batch.jobs, len(jobs)), min(options.batch.batch_size, len(jobs))
+    if workers > 1:
+        from wat_cli.parallel import run_parallel
+
+        return run_parallel(jobs, options, weights, workers, captioner.progress)
+    if files > 1:
+        from wat_cli.together import run_together
+
+        return run_together(jobs, captioner, files)
+    return run(jobs, captioner)
 
 
 @contextmanager
