@@ -152,6 +152,17 @@ def test_a_moved_file_is_found_again_and_a_changed_one_is_not(tmp_path: Path) ->
         assert store.key(moved) not in store
 
 
+def test_a_closed_cache_is_read_while_another_adds_to_it(tmp_path: Path) -> None:
+    clips = [clip_of(write_wav(tmp_path / name, length)) for name, length in (("a.wav", 0.1), ("b.wav", 0.2))]
+    with cache(tmp_path) as first:
+        first.add([(clips[0], steps(1, 4))])
+    with cache(tmp_path) as second:
+        second.add([(clips[1], steps(2, 4))])
+        np.testing.assert_array_equal(first.read(first.key(clips[0])), steps(1, 4))
+        with pytest.raises(ValueError, match="open for reading"):
+            first.add([(clips[1], steps(2, 4))])
+
+
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     with cache(tmp_path), pytest.raises(UsageError, match="another run of wat writes to it"):
         cache(tmp_path)

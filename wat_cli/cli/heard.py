@@ -101,7 +101,8 @@ def heard(encoder: Encoder, cache: str | None, *datasets: Dataset) -> Iterator[t
         return
     folder = Path(cache) if cache is not None else default_cache()
     with FeatureCache(folder, encoder.sha256, encoder.layers, encoder.width, write=True) as store:
-        yield tuple(_extracted(encoder, store, dataset) for dataset in datasets)
+        found = tuple(_extracted(encoder, store, dataset) for dataset in datasets)
+    yield found  # what is there is read without the lock, so that another run may add to it
 
 
 def _extracted(encoder: Encoder, store: FeatureCache, dataset: Dataset) -> Data:
