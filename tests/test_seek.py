@@ -167,10 +167,12 @@ def requests(draw: st.DrawFn) -> tuple[int, TranscribeOptions, int]:
     return frames, options, draw(st.integers(0, 2**20))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests())
-def test_segments_are_openai_whispers(monkeypatch: pytest.MonkeyPatch, request: tuple[int, TranscribeOptions, int]) -> None:
-    frames, options, seed = request
+def test_segments_are_openai_whispers(
+    monkeypatch: pytest.MonkeyPatch, asked: tuple[int, TranscribeOptions, int]
+) -> None:
+    frames, options, seed = asked
     monkeypatch.setattr(TRANSCRIBE, "add_word_timestamps", made_up_words)
     monkeypatch.setattr(
         TRANSCRIBE, "log_mel_spectrogram", lambda audio, n_mels, padding: torch.zeros(n_mels, frames + 3000)

@@ -40,12 +40,24 @@ class Prefilled:
 
 
 class _Layer:
-    """One block's weights, with its projections fused."""
+    """One block's weights, with its projections fused.
+
+    Where the numbers stay as they are, the block's own modules become views of the fused ones: nothing is held twice.
+    """
 
     def __init__(self, block: ResidualAttentionBlock, dtype: torch.dtype) -> None:
         def linear(*modules: torch.nn.Linear) -> tuple[Tensor, Tensor]:
-            weight = torch.cat([module.weight.detach() for module in modules]).to(dtype)
-            biases: list[Tensor] = [torch.zeros_like(m.weight[:, 0]) if m.bias is None else m.bias for m in modules]
+            weights = [module.weight.detach() for module in modules]
+            biases = [
+                weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach()
+                for module, weight in zip(modules, weights, strict=True)
+            ]
+            if len(modules) == 1:
+                return weights[0].to(dtype), biases[0].to(dtype)
+            weight = torch.cat(weights).to(dtype)
+            if weight.dtype == weights[0].dtype:
+                for module, view in zip(modules, weight.chunk(len(modules)), strict=True):
+                    module.weight = torch.nn.Parameter(view, requires_grad=False)
             return weight, torch.cat(biases).to(dtype)
 
         attention, cross = block.attn, block.cross_attn
