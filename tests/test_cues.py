@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.captionable import options as any_options
 from tests.captionable import scenes, segment, sound, spoken
@@ -62,6 +63,28 @@ def test_sounds_never_move_speech(scene, options) -> None:
     assert {cue.start_ms for cue in quiet} <= spoken_at
     assert len(with_sounds.events) == len(sounds)
     assert all(event.shown or event.reason == NO_ROOM for event in with_sounds.events)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(scene=scenes(), options=any_options, data=st.data())
+def test_a_weaker_sound_takes_no_surer_ones_place(scene, options, data) -> None:
+    segments, sounds, duration = scene
+    scores = data.draw(st.permutations([0.3 + 0.02 * rank for rank in range(len(sounds))]), "scores")
+    sounds = [replace(event, score=score) for event, score in zip(sounds, scores, strict=True)]
+    duration = duration or max([0.001, *(part.end for part in (*segments, *sounds))])
+    surest = sorted(sounds, key=lambda event: -event.score)
+    all_told = cues_from(segments, surest, duration, options).events
+    for count in range(len(sounds)):
+        for event in cues_from(segments, surest[:count], duration, options).events:
+            assert event in all_told
+
+
+def test_of_three_sounds_with_room_for_two_the_surer_are_shown() -> None:
+    scores = {"Rain": 0.35, "Siren": 0.9, "Dog barking": 0.6}
+    sounds = [replace(sound(1.0 + k / 10, 2.0, name), score=scores[name]) for k, name in enumerate(scores)]
+    layout = lay_out([segment(0.0, 4.0, " A few words.")], sounds, duration=4.0)
+    assert [event.caption for event in layout.events if event.shown] == ["Siren", "Dog barking"]
+    assert [event.caption for event in layout.events] == list(scores)
 
 
 def test_rules_that_the_speech_leaves_no_room_for_are_named() -> None:

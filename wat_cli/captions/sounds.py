@@ -42,15 +42,17 @@ def place_sounds(
 ) -> tuple[SoundEvent, ...]:
     """Add every shown event to `drafts`, which stay in order; the events, marked where there was no room.
 
-    `drafts` hold settled starts and spoken ends.
+    `drafts` hold settled starts and spoken ends. What scores higher is placed first, so that a sound that a lower
+    threshold lets in takes no surer one's place.
     """
     screen = _Screen(drafts, rules, duration_ms)
-    placed = []
-    for event in sorted(events, key=lambda event: event.start):
+    placed = sorted(events, key=lambda event: event.start)
+    for position in sorted(range(len(placed)), key=lambda position: -placed[position].score):
+        event = placed[position]
         if event.reason == NO_ROOM:  # in an earlier layout, of another style
             event = replace(event, shown=True, reason=None)
         shown = not event.shown or not clean_text(event.caption) or screen.place(event)
-        placed.append(event if shown else replace(event, shown=False, reason=NO_ROOM))
+        placed[position] = event if shown else replace(event, shown=False, reason=NO_ROOM)
     return tuple(placed)
 
 
