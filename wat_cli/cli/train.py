@@ -68,7 +68,7 @@ def train(
         Path | None,
         typer.Option(
             "--features",
-            help="What the encoder makes of the clips, made elsewhere: a NumPy file [clips, layers, steps, width].",
+            help="What the encoder makes of the clips, made elsewhere: a NumPy file of clips x layers x steps x width.",
             rich_help_panel="Data",
         ),
     ] = None,
