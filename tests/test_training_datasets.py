@@ -117,7 +117,7 @@ def test_esc50_as_published(tmp_path: Path) -> None:
     )
     data = read_dataset(tmp_path)
     assert data.labels == ("dog", "sea waves") and data.folds == (1, 5)
-    assert data.clips[1].path == tmp_path / "audio/5-9032-A-0.wav"
+    assert data.clips[1].path == tmp_path / "audio/5-9032-A-0.wav" and data.clips[1].end == 5.0
 
 
 def test_esc10s_folders(shared: Path) -> None:

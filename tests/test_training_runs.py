@@ -182,6 +182,18 @@ def test_a_head_of_audiosets_classes_loads_in_whisper_at(tmp_path: Path) -> None
         torch.testing.assert_close(ours(features[None]), theirs(features, time_resolution=10), atol=1e-4, rtol=0)
 
 
+def test_nothing_is_kept_on_request(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    rows = (place / "clips.csv").read_text().splitlines()
+    (tmp_path / "some.csv").write_text("\n".join([*rows[:5], rows[-1]]))
+    result = good(
+        place, "train", str(tmp_path / "some.csv"), "--audio", str(place), "-o", str(tmp_path / "out"), "--cache",
+        "none", "--head", "last-mlp", "--recipe", "as20k", "--epochs", "1",
+    )  # fmt: skip
+    assert "gone.wav" in result.stderr and "No clips were held out" in (tmp_path / "out/README.md").read_text()
+    assert not list((tmp_path / "caches").rglob("*.f16"))
+
+
 def test_features_made_elsewhere(place: Path, tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     array = random.standard_normal((12, 2, 10, 32)).astype(np.float16)

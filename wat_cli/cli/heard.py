@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,12 +92,17 @@ def made_elsewhere(encoder: Encoder, path: Path, dataset: Dataset) -> Data:
 def heard(encoder: Encoder, cache: str | None, *datasets: Dataset) -> Iterator[tuple[Data, ...]]:
     """The clips of each data set that can be read, with their features."""
     from wat_cli.training.cache import FeatureCache
-    from wat_cli.training.features import LiveFeatures, pieces
+    from wat_cli.training.features import LiveFeatures, pieces, readable
     from wat_cli.training.runs import Data
 
     datasets = tuple(pieces(dataset) for dataset in datasets)
     if cache == LIVE:
-        yield tuple(Data(dataset, LiveFeatures(encoder.model, dataset.clips)) for dataset in datasets)
+        live = []
+        for dataset in datasets:
+            dataset, left_out = readable(dataset)
+            _say_left_out(left_out, dataset)
+            live.append(Data(dataset, LiveFeatures(encoder.model, dataset.clips)))
+        yield tuple(live)
         return
     folder = Path(cache) if cache is not None else default_cache()
     with FeatureCache(folder, encoder.sha256, encoder.layers, encoder.width, write=True) as store:
@@ -119,14 +124,18 @@ def _extracted(encoder: Encoder, store: FeatureCache, dataset: Dataset) -> Data:
         result = extract(
             encoder.model, dataset, store, batch=size, progress=lambda done, _: bar.update(task, completed=done)
         )
-    for path, reason in result.left_out[:10]:
-        say(f"left out: {shown(path)}: {reason.removeprefix(f'{shown(path)}: ')}")
-    if len(result.left_out) > 10:
-        say(f"left out: {len(result.left_out) - 10} more files")
-    if not result.dataset.clips:
-        raise UsageError("None of the clips can be read.")
+    _say_left_out(result.left_out, result.dataset)
     say(f"{len(result.dataset.clips)} clips, {result.encoded} of them heard now; features in {shown(store.folder)}")
     return Data(result.dataset, CachedFeatures(store, result.dataset.clips))
+
+
+def _say_left_out(left_out: Sequence[tuple[Path, str]], dataset: Dataset) -> None:
+    for path, reason in left_out[:10]:
+        say(f"left out: {shown(path)}: {reason.removeprefix(f'{shown(path)}: ')}")
+    if len(left_out) > 10:
+        say(f"left out: {len(left_out) - 10} more files")
+    if not dataset.clips:
+        raise UsageError("None of the clips can be read.")
 
 
 def default_cache() -> Path:

@@ -25,6 +25,9 @@ LABEL_SEPARATOR = ";"
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".mkv", ".webm", ".aac")
 """Tried in turn for a clip that a data set names without one."""
 
+ESC_SECONDS = 5.0
+"""Length of ESC's clips."""
+
 MAX_CLIPS = 20_000_000
 
 
@@ -274,7 +277,8 @@ def _audioset(path: Path, audio: Path) -> list[Clip]:
                 names = (ytid, f"Y{ytid}", f"{ytid}_{start:.3f}", f"{ytid}_{round(start * 1000)}", f"{ytid}_{start:g}")
                 found = next((present[name] for name in names if name in present), None)
                 if found is not None:
-                    clips.append(Clip(found, tuple(Event(0.0, math.inf, label.strip()) for label in labels)))
+                    events = tuple(Event(0.0, math.inf, label.strip()) for label in labels)
+                    clips.append(Clip(found, events, end=float(row[2]) - start))
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise UsageError(f"{shown(path)}, row {rows}: {error}") from None
     if not clips:
@@ -296,7 +300,8 @@ def _esc_folder(folder: Path) -> list[Clip]:
         for line, row in _csv_rows(meta):
             try:
                 event = Event(0.0, math.inf, row["category"].replace("_", " "))
-                clips.append(Clip(folder / "audio" / row["filename"], (event,), fold=int(row["fold"])))
+                path = folder / "audio" / row["filename"]
+                clips.append(Clip(path, (event,), end=ESC_SECONDS, fold=int(row["fold"])))
             except (KeyError, ValueError, AttributeError) as error:
                 raise UsageError(f"{shown(meta)}, line {line}: {error}") from None
         return clips
@@ -306,7 +311,7 @@ def _esc_folder(folder: Path) -> list[Clip]:
         for file in sorted(kind.iterdir()):
             if file.suffix.lower() in AUDIO_SUFFIXES:
                 fold = int(file.name[0]) if file.name[0] in "123456789" and file.name[1:2] == "-" else None
-                clips.append(Clip(file, (Event(0.0, math.inf, name),), fold=fold))
+                clips.append(Clip(file, (Event(0.0, math.inf, name),), end=ESC_SECONDS, fold=fold))
     if not clips:
         raise UsageError(f"{shown(folder)}: neither ESC-50 (meta/esc50.csv) nor a folder of class folders")
     return clips

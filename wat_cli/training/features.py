@@ -28,6 +28,8 @@ from wat_cli.training.datasets import Clip, Dataset
 WINDOW_SECONDS = 30.0
 """A longer clip is cut into pieces of an encoder window; each keeps the labels that sound in it."""
 
+SILENT = "it holds no sound"
+
 LARGEST = 65504.0
 """Half precision holds no larger number."""
 
@@ -111,6 +113,20 @@ class LiveFeatures:
     def read(self, clip: int, start: int, stop: int) -> Steps:
         """Some steps of a clip, from a pass of the encoder."""
         return encode_clips(self._model, [clip_samples(self._clips[clip])])[0][start:stop]
+
+
+def readable(dataset: Dataset) -> tuple[Dataset, tuple[tuple[Path, str], ...]]:
+    """The clips that can be read and hold sound, and the others with the reason."""
+    kept, left_out = [], []
+    for clip in dataset.clips:
+        try:
+            if _steps(clip_samples(clip).size):
+                kept.append(clip)
+            else:
+                left_out.append((clip.path, SILENT))
+        except MediaError as error:
+            left_out.append((clip.path, str(error)))
+    return dataset.only(kept), tuple(left_out)
 
 
 # --- clips to features ----------------------------------------------------------------------------------------------
@@ -231,7 +247,7 @@ def extract(
         if isinstance(samples, MediaError):
             left_out.append((clip.path, str(samples)))
         elif not _steps(samples.size):
-            left_out.append((clip.path, "it holds no sound"))
+            left_out.append((clip.path, SILENT))
         else:
             ready.append((clip, samples))
         if len(ready) >= batch or (ready and done == len(dataset.clips)):
