@@ -177,6 +177,11 @@ def table(rows: list[Row], dataset: Dataset) -> list[str]:
     for row in rows:
         values = " | ".join(f"{row.folds[fold]:.3f}" for fold in dataset.folds)
         overall = f"{row.overall.value:.3f} ({row.overall.low:.3f} to {row.overall.high:.3f})"
-        size, cost = f"{row.parameters / 1e6:.2f} M", f"{row.multiply_adds / 1e6:.2f} M"
+        size, cost = _short(row.parameters), _short(row.multiply_adds)
         lines.append(f"| {row.head} | {size} | {cost} | {1000 * row.seconds:.2f} | {values} | {overall} |")
     return lines
+
+
+def _short(number: int) -> str:
+    """A count in thousands or millions."""
+    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.1f} k"
