@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from reference import assert_same, transcribe
 from whisper.model import Whisper
 
 from wat_cli.engine import Engine
-from wat_cli.model.whisper_at import WhisperAT
+from wat_cli.media import choose_track, decode_pcm, probe
+from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import TranscribeOptions
 from wat_cli.transcript import Hearing
 
@@ -31,6 +33,7 @@ BEAMS = dataclasses.replace(GREEDY, beam_size=5, best_of=2)
 GRADUAL = dataclasses.replace(GREEDY, temperature_increment_on_fallback=0.2)
 NO_END = ",".join(["-1", *map(str, range(50365, 51865))])
 """Suppresses every timestamp but <|0.00|>: a segment begins and never ends, as where the window's end cuts it."""
+SAMPLE_MEDIA = Path(__file__).parents[1] / "sample_media"
 File = tuple[NDArray[np.float32], TranscribeOptions]
 
 
@@ -133,3 +136,22 @@ def test_an_interrupt_leaves_the_scheduler_usable(
     with pytest.raises(KeyboardInterrupt):
         engine.hear(Samples(files[5][0]), files[5][1], progress=interrupt)
     assert_same(engine.hear(Samples(files[1][0]), files[1][1]), truths[1])
+
+
+
+
+def decoded(film: Path) -> NDArray[np.float32]:
+    info = probe(film)
+    return np.concatenate(list(decode_pcm(info, choose_track(info)))).astype(np.float32) / 32768
+
+
+@pytest.mark.parametrize("changes", [{}, {"beam_size": None, "word_timestamps": True}], ids=["beams", "greedy, words"])
+def test_the_embedded_model_hears_what_openai_whisper_hears(mini: Path, changes: dict[str, Any]) -> None:
+    """Films that share the embedded model, against `whisper.transcribe` with the same checkpoint and samples."""
+    model = load_whisper(mini)
+    options = dataclasses.replace(TranscribeOptions(), **changes)
+    audios = [decoded(SAMPLE_MEDIA / film)[: 75 * 16000] for film in ("storm.mp4", "island.mkv", "radio.mp3")]
+    heard = hear_all(Engine(WhisperAT(model)), [(audio, options) for audio in audios])
+    for hearing, audio in zip(heard, audios, strict=True):
+        assert_same(hearing, transcribe(model, audio, options))
+        assert hearing.encoder_passes == hearing.windows

@@ -167,7 +167,9 @@ def requests(draw: st.DrawFn) -> tuple[int, TranscribeOptions, int]:
     return frames, options, draw(st.integers(0, 2**20))
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(requests())
 def test_segments_are_openai_whispers(
     monkeypatch: pytest.MonkeyPatch, asked: tuple[int, TranscribeOptions, int]
