@@ -20,6 +20,7 @@ from wat_cli.training.card import save_head, write_tuning
 from wat_cli.training.datasets import Clip, Dataset, Event, audioset_names
 from wat_cli.training.encoder import Encoder, encoder_size
 from wat_cli.training.judging import evaluate, tag_track
+from wat_cli.training.mixing import mix_scene
 from wat_cli.training.runs import Data
 
 RATE = 16000
@@ -75,7 +76,7 @@ def good(place: Path, *arguments: str) -> Result:
 def trained(place: Path) -> Result:
     return good(
         place, "train", str(place / "clips.csv"), "-o", str(place / "out"), "--cache", str(place / "cache"),
-        "--epochs", "3", "--fold", "4", "--head", "tl-tr",
+        "--epochs", "3", "--fold", "4", "--head", "tl-tr", "--scenes", "12",
     )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_a_head_is_trained_with_all_that_travels_with_it(place: Path, trained: R
     tuning = head_tuning(path)
     assert head.classes == 3 and tuning.labels == ("clicks", "hiss", "hum") and 0 < tuning.threshold < 1
     notes = json.loads((place / "out/head.json").read_text())
-    assert notes["clips"] == 18 and notes["held_out"] == 6 and notes["figures"]["mAP"] > 0.9
+    assert notes["clips"] == 30 and notes["held_out"] == 6 and notes["figures"]["mAP"] > 0.9
     assert notes["encoder"]["layers"] == 2
     card = (place / "out/README.md").read_text()
     for part in ("clicks, hiss, hum", "recipe captions, 3 epochs", "| mAP |", notes["encoder"]["sha256"]):
@@ -99,13 +100,13 @@ def test_the_same_command_finds_its_work_done(place: Path, trained: Result) -> N
     before = (place / "out/head.pt").read_bytes()
     again = good(
         place, "train", str(place / "clips.csv"), "-o", str(place / "out"), "--cache", str(place / "cache"),
-        "--epochs", "3", "--fold", "4", "--head", "tl-tr",
+        "--epochs", "3", "--fold", "4", "--head", "tl-tr", "--scenes", "12",
     )  # fmt: skip
     assert "epoch" not in again.stderr and "0 of them heard now" in again.stderr
     assert (place / "out/head.pt").read_bytes() == before
     other = run(
         place, "train", str(place / "clips.csv"), "-o", str(place / "out"), "--cache", str(place / "cache"),
-        "--epochs", "3", "--fold", "4", "--head", "tl-tr", "--seed", "2",
+        "--epochs", "3", "--fold", "4", "--head", "tl-tr", "--seed", "2", "--scenes", "12",
     )  # fmt: skip
     assert isinstance(other.exception, UsageError) and "--restart" in str(other.exception)
 
@@ -188,7 +189,7 @@ def test_nothing_is_kept_on_request(place: Path, tmp_path: Path, monkeypatch: py
     (tmp_path / "some.csv").write_text("\n".join([*rows[:5], rows[-1]]))
     result = good(
         place, "train", str(tmp_path / "some.csv"), "--audio", str(place), "-o", str(tmp_path / "out"), "--cache",
-        "none", "--head", "last-mlp", "--recipe", "as20k", "--epochs", "1",
+        "none", "--scenes", "0", "--head", "last-mlp", "--recipe", "as20k", "--epochs", "1",
     )  # fmt: skip
     assert "gone.wav" in result.stderr and "No clips were held out" in (tmp_path / "out/README.md").read_text()
     assert not list((tmp_path / "caches").rglob("*.f16"))
@@ -211,6 +212,20 @@ def test_features_made_elsewhere(place: Path, tmp_path: Path) -> None:
     assert isinstance(result.exception, UsageError) and "[5, 2, 10, 32]" in str(result.exception)
     result = run(place, *arguments, "--features", str(tmp_path / "windows.jsonl"))
     assert isinstance(result.exception, UsageError) and "no NumPy file" in str(result.exception)
+
+
+def test_scenes_know_what_sounds_when(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    loud = np.full(2 * RATE, 0.5, np.float32)
+    dataset = Dataset((Clip(Path("a"), (Event(0.5, float("inf"), "x"),)), Clip(Path("b"), ())), ("x",))
+    samples, events = mix_scene(dataset, [loud, np.zeros(RATE, np.float32)], np.array([0.7, 0.3]), random)
+    assert samples.shape == (30 * RATE,) and samples.dtype == np.int16 and events
+    level = np.abs(samples.astype(float)).reshape(-1, RATE // 10).mean(axis=1)
+    for event in events:
+        assert 0.5 <= event.start < event.end <= 30.0 and event.end - event.start <= 1.5 + 1e-9
+        assert level[int(event.start * 10) + 1 : int(event.end * 10) - 1].min(initial=9e9) > 3000
+    again = mix_scene(dataset, [loud, np.zeros(RATE, np.float32)], np.array([0.7, 0.3]), np.random.default_rng(0))
+    np.testing.assert_array_equal(samples, again[0])
 
 
 class Loud:

@@ -29,6 +29,7 @@ from wat_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from wat_cli.training.datasets import Dataset
+    from wat_cli.training.encoder import Encoder
     from wat_cli.training.loop import Epoch
     from wat_cli.training.recipes import Recipe
     from wat_cli.training.runs import Data, Row
@@ -93,6 +94,16 @@ def train(
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed of all that is drawn.", rich_help_panel="Training")
     ] = 0,
+    scenes: Annotated[
+        int | None,
+        typer.Option(
+            "--scenes",
+            min=0,
+            help="30 s scenes mixed of the clips to learn from besides them; with --recipe captions "
+            "100 or more if left out.",
+            rich_help_panel="Training",
+        ),
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Forget what an earlier run left in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table of --cross-validate as JSON.")] = False,
     model_dir: ModelDir = None,
@@ -105,10 +116,14 @@ def train(
     The encoder hears each clip once; what it makes of it is kept. A run that was stopped goes on where it was when the
     same command is given again. The head is used with: wat caption FILES --tagger-checkpoint DIR/head.pt
     """
+    from wat_cli.model.heads import head_mode
     from wat_cli.training.datasets import read_dataset, read_labels
+    from wat_cli.training.mixing import usual_scenes
     from wat_cli.training.recipes import find_recipe
 
     numbers = find_recipe(recipe, epochs=epochs, rate=rate, batch=batch)
+    for kind in (head or ALL_HEADS).split(","):
+        head_mode(kind)
     if fold is not None and held_out is not None:
         raise UsageError("--fold and --held-out: both say what is held out")
     if output_dir is None and not cross_validate:
@@ -135,12 +150,40 @@ def train(
             (output_dir / "state.pt").unlink(missing_ok=True)
         from wat_cli.training.runs import train_head
 
+        if scenes is None and recipe == "captions" and features is None:
+            scenes = usual_scenes(kept.dataset)
+        if scenes:
+            kept = _with_scenes(encoder, kept, scenes, seed, output_dir)
+
         trained = train_head(
             head or _usual_head(encoder.width), kept, numbers, encoder, output_dir, held_out=out, seed=seed, tell=_tell
         )
     for name, value in trained.figures.items():
         say(f"{name} {value:.4f}")
     typer.echo(trained.path)
+
+
+def _with_scenes(encoder: Encoder, data: Data, scenes: int, seed: int, folder: Path) -> Data:
+    """The clips, and scenes mixed of them."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from wat_cli.training.mixing import Joined, mix_features
+    from wat_cli.training.runs import Data
+
+    folder.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("mixing", total=scenes)
+        mixed, features = mix_features(
+            encoder.model, data.dataset, scenes, seed, folder / "scenes.npy",
+            lambda done, total: bar.update(task, completed=done),
+        )  # fmt: skip
+    say(f"{scenes} scenes mixed of the clips")
+    clips = (*data.dataset.clips, *mixed.clips)
+    return Data(
+        data.dataset.only(clips), Joined([(data.features, len(data.dataset.clips)), (features, len(mixed.clips))])
+    )
 
 
 def _usual_head(width: int) -> str:
