@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,3 +46,14 @@ def mini() -> Path:
     if not checkpoint.exists():
         pytest.skip("needs the embedded model, wat_cli/data/mini.pt")
     return checkpoint
+
+
+@pytest.fixture(scope="session")
+def captioned(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which ``wat caption sample_media --model mini`` wrote, once for all tests."""
+    out = tmp_path_factory.mktemp("captioned")
+    films = ROOT / "sample_media"
+    command = [sys.executable, "-m", "wat_cli", "caption", str(films), "--model", "mini", "--output-dir", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=out)
+    assert done.returncode == 0, done.stderr
+    return out

@@ -64,11 +64,11 @@ STAGES = {
     ),
     "short": Stage(
         Mixture((3.0, 4.0, 6.0), 130, noise=0.2, snr=(12, 30), silence=0.03, long_gaps=0.05),
-        2600, 1.5e-3, 0.6, 1.0,
+        3200, 1.3e-3, 0.6, 1.0,
     ),
     "full": Stage(
         Mixture((30.0, 8.0, 30.0, 5.0), 150, noise=0.4, snr=(5, 30), silence=0.08, partial=0.35, prompt=0.35),
-        4500, 1.2e-3, 0.01, 0.5,
+        2600, 1e-3, 0.01, 0.5,
     ),
 }  # fmt: skip
 
