@@ -26,7 +26,7 @@ def test_words_are_openai_whispers_without_another_pass(frames: int) -> None:
     mel = window_mel(lambda start, stop: audio[start:stop], 0, frames, log_max.value, 80)
     with torch.no_grad():
         features = model.encoder(mel[None])
-    texts = (" So it goes, said the \"man\".", " And then?", "", " Nothing more happened that day!")
+    texts = (' So it goes, said the "man".', " And then?", "", " Nothing more happened that day!")
     begin = tokenizer.timestamp_begin
     segments: list[dict[str, Any]] = [
         {"seek": 0, "start": 2.0 * i, "end": 2.0 * i + 1.5, "tokens": [begin, *tokenizer.encode(text), begin + 75]}

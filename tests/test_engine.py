@@ -157,9 +157,7 @@ def test_a_second_encoder_for_the_sounds_is_counted_apart(english: Whisper) -> N
 def test_the_seed_decides_the_sampling(english: Whisper) -> None:
     options = TranscribeOptions(temperature=0.8, temperature_increment_on_fallback=None, best_of=1)
     engine, audio = Engine(WhisperAT(english)), Samples(noises(8.0, seed=1))
-    first, again, other = (
-        engine.hear(audio, dataclasses.replace(options, seed=seed)).segments for seed in (0, 0, 1)
-    )
+    first, again, other = (engine.hear(audio, dataclasses.replace(options, seed=seed)).segments for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
@@ -213,5 +211,3 @@ def test_a_device_that_is_not_here_is_refused(device: str) -> None:
 
 def test_a_cpu_computes_in_float32() -> None:
     assert choose_compute(ModelOptions(device="cpu", fp16=True)).dtype == torch.float32
-
-

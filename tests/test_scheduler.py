@@ -138,8 +138,6 @@ def test_an_interrupt_leaves_the_scheduler_usable(
     assert_same(engine.hear(Samples(files[1][0]), files[1][1]), truths[1])
 
 
-
-
 def decoded(film: Path) -> NDArray[np.float32]:
     info = probe(film)
     return np.concatenate(list(decode_pcm(info, choose_track(info)))).astype(np.float32) / 32768

@@ -64,26 +64,56 @@ def _check(condition: bool, message: str) -> None:
 class TranscribeOptions:
     """How speech is decoded: openai-whisper's options with its names, defaults and meanings."""
 
-    task: str = option("transcribe", "Transcribe, or translate into English.", panel="Speech", choices=("transcribe", "translate"))
-    language: str | None = option(None, "Language spoken, by code or name; detected from the first window if left out.", panel="Speech")
+    task: str = option(
+        "transcribe", "Transcribe, or translate into English.", panel="Speech", choices=("transcribe", "translate")
+    )
+    language: str | None = option(
+        None, "Language spoken, by code or name; detected from the first window if left out.", panel="Speech"
+    )
     temperature: float = option(0.0, "Temperature of the first try.", panel="Decoding")
-    temperature_increment_on_fallback: float | None = option(0.2, "Step by which the temperature rises when a try fails its thresholds; None for one try only.", panel="Decoding")
+    temperature_increment_on_fallback: float | None = option(
+        0.2,
+        "Step by which the temperature rises when a try fails its thresholds; None for one try only.",
+        panel="Decoding",
+    )
     best_of: int | None = option(5, "Candidates when sampling above temperature 0.", panel="Decoding")
     beam_size: int | None = option(5, "Beams at temperature 0; None for greedy decoding.", panel="Decoding")
     patience: float | None = option(None, "Patience of beam search (1.0 is plain beam search).", panel="Decoding")
-    length_penalty: float | None = option(None, "Exponent of the length penalty (simple length normalisation if left out).", panel="Decoding")
-    suppress_tokens: str = option("-1", "Token ids that are never sampled, by comma; -1 for most special characters.", panel="Decoding")
+    length_penalty: float | None = option(
+        None, "Exponent of the length penalty (simple length normalisation if left out).", panel="Decoding"
+    )
+    suppress_tokens: str = option(
+        "-1", "Token ids that are never sampled, by comma; -1 for most special characters.", panel="Decoding"
+    )
     initial_prompt: str | None = option(None, "Text given as prompt for the first window.", panel="Speech")
     carry_initial_prompt: bool = option(False, "Give the initial prompt to every window.", panel="Speech")
     condition_on_previous_text: bool = option(True, "Give each window the text before it as a prompt.", panel="Speech")
-    compression_ratio_threshold: float | None = option(2.4, "A text that gzip shrinks further than this has failed.", panel="Decoding")
-    logprob_threshold: float | None = option(-1.0, "A text with a lower mean log-probability has failed.", panel="Decoding")
-    no_speech_threshold: float | None = option(0.6, "A window with a higher no-speech probability that failed the log-probability is silence.", panel="Decoding")
+    compression_ratio_threshold: float | None = option(
+        2.4, "A text that gzip shrinks further than this has failed.", panel="Decoding"
+    )
+    logprob_threshold: float | None = option(
+        -1.0, "A text with a lower mean log-probability has failed.", panel="Decoding"
+    )
+    no_speech_threshold: float | None = option(
+        0.6,
+        "A window with a higher no-speech probability that failed the log-probability is silence.",
+        panel="Decoding",
+    )
     word_timestamps: bool = option(False, "Find the times of single words.", panel="Speech")
-    prepend_punctuations: str = option(PREPEND_PUNCTUATIONS, "Punctuation that is merged with the word after it.", panel="Speech")
-    append_punctuations: str = option(APPEND_PUNCTUATIONS, "Punctuation that is merged with the word before it.", panel="Speech")
-    clip_timestamps: str = option("0", "Clips to transcribe as start,end,start,end,... in seconds; the last end may be left out.", panel="Speech")
-    hallucination_silence_threshold: float | None = option(None, "With word timestamps: skip silences longer than this (seconds) around a probable hallucination.", panel="Speech")
+    prepend_punctuations: str = option(
+        PREPEND_PUNCTUATIONS, "Punctuation that is merged with the word after it.", panel="Speech"
+    )
+    append_punctuations: str = option(
+        APPEND_PUNCTUATIONS, "Punctuation that is merged with the word before it.", panel="Speech"
+    )
+    clip_timestamps: str = option(
+        "0", "Clips to transcribe as start,end,start,end,... in seconds; the last end may be left out.", panel="Speech"
+    )
+    hallucination_silence_threshold: float | None = option(
+        None,
+        "With word timestamps: skip silences longer than this (seconds) around a probable hallucination.",
+        panel="Speech",
+    )
     seed: int = option(0, "Seed of the sampling above temperature 0.", panel="Decoding")
 
     def __post_init__(self) -> None:
@@ -96,7 +126,10 @@ class TranscribeOptions:
             object.__setattr__(self, "language", code)
         _check(self.temperature >= 0.0, f"--temperature {self.temperature}: it cannot be negative")
         _check(self.patience is None or self.beam_size is not None, "--patience needs --beam-size")
-        _check(all(point >= 0 for point in self.clips), f"--clip-timestamps {self.clip_timestamps}: times cannot be negative")
+        _check(
+            all(point >= 0 for point in self.clips),
+            f"--clip-timestamps {self.clip_timestamps}: times cannot be negative",
+        )
 
     @property
     def clips(self) -> tuple[float, ...]:
@@ -128,11 +161,17 @@ class TagOptions:
     """Which sounds are captioned, and when a score becomes an event."""
 
     tags: bool = option(True, "Tag sounds in the same pass.", panel="Sounds")
-    tags_threshold: float | None = option(None, "Probability (0 to 1) at which a sound of the first tier starts a caption; the head's own if left out. Lower never shows less.", panel="Sounds")
+    tags_threshold: float | None = option(
+        None,
+        "Probability (0 to 1) at which a sound of the first tier starts a caption; the head's own if left out. Lower never shows less.",
+        panel="Sounds",
+    )
     sounds: str = option("default", "How many kinds of sound are captioned.", panel="Sounds", choices=SOUND_LEVELS)
     include_sounds: str | None = option(None, "Also caption these labels or groups, by comma.", panel="Sounds")
     exclude_sounds: str | None = option(None, "Never caption these labels or groups, by comma.", panel="Sounds")
-    sounds_file: Path | None = option(None, "TOML file with own captions and thresholds by label or group.", panel="Sounds")
+    sounds_file: Path | None = option(
+        None, "TOML file with own captions and thresholds by label or group.", panel="Sounds"
+    )
     save_scores: bool = option(False, "Also write every class's score as NAME.npz.", panel="Sounds", fingerprint=False)
 
     def __post_init__(self) -> None:
@@ -148,11 +187,32 @@ class ModelOptions:
     The names of weights are not part of the fingerprint: the hashes of the files that they stand for are.
     """
 
-    model: str = option("small", "Name of an openai-whisper model, 'mini' (ships with wat, for trying it), or a checkpoint's path.", panel="Model", fingerprint=False)
-    model_dir: Path | None = option(None, "Folder that holds or receives the weights.", panel="Model", fingerprint=False)
-    tagger_checkpoint: Path | None = option(None, "Whisper-AT head to use instead of the model's own.", panel="Model", fingerprint=False)
-    tagger: str | None = option(None, "A second, smaller encoder for the sounds only: tiny, base or small.", panel="Model", fingerprint=False, choices=("tiny", "base", "small"))
-    tagger_head: str | None = option(None, "Width of the published head: 512 or full; 512 where it is published, if left out.", panel="Model", fingerprint=False, choices=("512", "full"))
+    model: str = option(
+        "small",
+        "Name of an openai-whisper model, 'mini' (ships with wat, for trying it), or a checkpoint's path.",
+        panel="Model",
+        fingerprint=False,
+    )
+    model_dir: Path | None = option(
+        None, "Folder that holds or receives the weights.", panel="Model", fingerprint=False
+    )
+    tagger_checkpoint: Path | None = option(
+        None, "Whisper-AT head to use instead of the model's own.", panel="Model", fingerprint=False
+    )
+    tagger: str | None = option(
+        None,
+        "A second, smaller encoder for the sounds only: tiny, base or small.",
+        panel="Model",
+        fingerprint=False,
+        choices=("tiny", "base", "small"),
+    )
+    tagger_head: str | None = option(
+        None,
+        "Width of the published head: 512 or full; 512 where it is published, if left out.",
+        panel="Model",
+        fingerprint=False,
+        choices=("512", "full"),
+    )
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", panel="Model", fingerprint=False)
     fp16: bool = option(True, "Use float16 on a GPU (a CPU always computes in float32).", panel="Model")
     threads: int = option(0, "CPU threads for torch; 0 leaves the choice to torch.", panel="Model", fingerprint=False)
@@ -178,20 +238,58 @@ STDOUT = Path("-")
 class OutputOptions:
     """Which files are written, and where."""
 
-    output_dir: Path | None = option(None, "Folder for the outputs, laid out as the inputs are; - for standard output (one file, one format). Beside each input if left out.", panel="Output", short="-o", fingerprint=False)
-    output_format: str = option("srt,vtt,json", "Formats by comma: srt, vtt, txt, tsv, json, or all. The JSON sidecar is always written.", panel="Output", short="-f", fingerprint=False)
-    names: str = option("stem", "Name outputs after the input's stem (talk.srt) or its full name (talk.mp4.srt).", panel="Output", choices=("stem", "full"), fingerprint=False)
-    embed: bool = option(False, "Also copy each film with its captions as a soft track in it, marked for the hard of hearing: talk.captioned.mp4.", panel="Output", fingerprint=False)
-    skip_existing: bool = option(False, "Leave inputs alone that have any of the wanted outputs, whatever settings made them.", panel="Output", fingerprint=False)
-    overwrite: bool = option(False, "Do everything again, and replace also files that wat did not write or that were changed since.", panel="Output", fingerprint=False)
+    output_dir: Path | None = option(
+        None,
+        "Folder for the outputs, laid out as the inputs are; - for standard output (one file, one format). Beside each input if left out.",
+        panel="Output",
+        short="-o",
+        fingerprint=False,
+    )
+    output_format: str = option(
+        "srt,vtt,json",
+        "Formats by comma: srt, vtt, txt, tsv, json, or all. The JSON sidecar is always written.",
+        panel="Output",
+        short="-f",
+        fingerprint=False,
+    )
+    names: str = option(
+        "stem",
+        "Name outputs after the input's stem (talk.srt) or its full name (talk.mp4.srt).",
+        panel="Output",
+        choices=("stem", "full"),
+        fingerprint=False,
+    )
+    embed: bool = option(
+        False,
+        "Also copy each film with its captions as a soft track in it, marked for the hard of hearing: talk.captioned.mp4.",
+        panel="Output",
+        fingerprint=False,
+    )
+    skip_existing: bool = option(
+        False,
+        "Leave inputs alone that have any of the wanted outputs, whatever settings made them.",
+        panel="Output",
+        fingerprint=False,
+    )
+    overwrite: bool = option(
+        False,
+        "Do everything again, and replace also files that wat did not write or that were changed since.",
+        panel="Output",
+        fingerprint=False,
+    )
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.requested if name not in (*FORMATS, "all")]
-        _check(not unknown, f"--output-format {self.output_format}: {', '.join(unknown)} is none of {', '.join(FORMATS)}, all")
+        _check(
+            not unknown,
+            f"--output-format {self.output_format}: {', '.join(unknown)} is none of {', '.join(FORMATS)}, all",
+        )
         _check(bool(self.requested), "--output-format: it names no format")
         _check(not (self.overwrite and self.skip_existing), "--overwrite and --skip-existing exclude each other")
         _check(not (self.embed and self.to_stdout), "--embed writes a film, which does not go to standard output")
-        _check(not self.to_stdout or len(self.formats) == 1, "--output-dir - takes one format: add, for example, -f srt")
+        _check(
+            not self.to_stdout or len(self.formats) == 1, "--output-dir - takes one format: add, for example, -f srt"
+        )
 
     @property
     def requested(self) -> tuple[str, ...]:
@@ -213,17 +311,40 @@ class OutputOptions:
 class BatchOptions:
     """Which part of each input is read, and how the run reports."""
 
-    audio_track: str | None = option(None, "Audio track by number (0 is the first) or language; the default-flagged one if left out.", panel="Input")
-    null: bool = option(False, "Read the paths from standard input, separated by NUL (find -print0).", panel="Input", short="-0", fingerprint=False)
-    retry_failed: bool = option(False, "Do only the inputs that failed when they were last tried.", panel="Input", fingerprint=False)
-    min_age: float = option(0.0, "Leave files for the next run that were changed less than so many seconds ago.", panel="Input", fingerprint=False)
-    jobs: int = option(1, "Worker processes, each with a model of its own; they share the CPU's cores.", panel="Run", fingerprint=False)
+    audio_track: str | None = option(
+        None, "Audio track by number (0 is the first) or language; the default-flagged one if left out.", panel="Input"
+    )
+    null: bool = option(
+        False,
+        "Read the paths from standard input, separated by NUL (find -print0).",
+        panel="Input",
+        short="-0",
+        fingerprint=False,
+    )
+    retry_failed: bool = option(
+        False, "Do only the inputs that failed when they were last tried.", panel="Input", fingerprint=False
+    )
+    min_age: float = option(
+        0.0,
+        "Leave files for the next run that were changed less than so many seconds ago.",
+        panel="Input",
+        fingerprint=False,
+    )
+    jobs: int = option(
+        1, "Worker processes, each with a model of its own; they share the CPU's cores.", panel="Run", fingerprint=False
+    )
     batch_size: int = option(1, "Files that one model hears together.", panel="Run", fingerprint=False)
-    dry_run: bool = option(False, "Print what would be done and why, and write nothing.", panel="Run", fingerprint=False)
-    log_json: Path | None = option(None, "Write a JSON line for each event of the run; - for standard output.", panel="Run", fingerprint=False)
+    dry_run: bool = option(
+        False, "Print what would be done and why, and write nothing.", panel="Run", fingerprint=False
+    )
+    log_json: Path | None = option(
+        None, "Write a JSON line for each event of the run; - for standard output.", panel="Run", fingerprint=False
+    )
     summary: Path | None = option(None, "Write what the run came to, as JSON.", panel="Run", fingerprint=False)
     quiet: bool = option(False, "Say nothing but errors.", panel="Run", short="-q", fingerprint=False)
-    verbose: bool = option(False, "Say more: tracks, models, timings, tracebacks.", panel="Run", short="-v", fingerprint=False)
+    verbose: bool = option(
+        False, "Say more: tracks, models, timings, tracebacks.", panel="Run", short="-v", fingerprint=False
+    )
 
     def __post_init__(self) -> None:
         _check(self.jobs >= 1, f"--jobs {self.jobs}: it is 1 or more")
@@ -243,18 +364,41 @@ class CaptionOptions:
     `max_line_width` and `max_line_count` hold without them too.
     """
 
-    style: str = option("default", "Layout rules: default and netflix read well, plain keeps the times of the segments.", panel="Captions", choices=STYLES)
-    max_line_width: int | None = option(None, "Columns in a line; a Chinese, Japanese or Korean character takes two (42).", panel="Captions")
-    max_line_count: int | None = option(None, "Lines in a caption (2). With --max-line-width and word timestamps, captions run across segments.", panel="Captions")
+    style: str = option(
+        "default",
+        "Layout rules: default and netflix read well, plain keeps the times of the segments.",
+        panel="Captions",
+        choices=STYLES,
+    )
+    max_line_width: int | None = option(
+        None, "Columns in a line; a Chinese, Japanese or Korean character takes two (42).", panel="Captions"
+    )
+    max_line_count: int | None = option(
+        None,
+        "Lines in a caption (2). With --max-line-width and word timestamps, captions run across segments.",
+        panel="Captions",
+    )
     max_words_per_line: int | None = option(None, "Words in a caption (needs --word-timestamps).", panel="Captions")
-    highlight_words: bool = option(False, "Underline each word as it is spoken (needs --word-timestamps).", panel="Captions")
-    min_duration: float | None = option(None, "Seconds that a caption stays at least, where speech leaves room (0.834).", panel="Captions")
+    highlight_words: bool = option(
+        False, "Underline each word as it is spoken (needs --word-timestamps).", panel="Captions"
+    )
+    min_duration: float | None = option(
+        None, "Seconds that a caption stays at least, where speech leaves room (0.834).", panel="Captions"
+    )
     max_duration: float | None = option(None, "Seconds that a caption stays at most (7).", panel="Captions")
-    max_cps: float | None = option(None, "Reading speed: columns a second at most, where speech leaves room (20).", panel="Captions")
+    max_cps: float | None = option(
+        None, "Reading speed: columns a second at most, where speech leaves room (20).", panel="Captions"
+    )
     min_gap: float | None = option(None, "Seconds between two captions at least: two frames (0.084).", panel="Captions")
-    closed_gap: float | None = option(None, "Gaps shorter than this are closed to the least gap (0.5).", panel="Captions")
-    linger: float | None = option(None, "Seconds that a caption may outlast its words to be read (1.5; netflix 0.5).", panel="Captions")
-    drop_hallucinations: bool = option(False, "Leave out text where the tagger is sure that nobody speaks or sings, and say so.", panel="Captions")
+    closed_gap: float | None = option(
+        None, "Gaps shorter than this are closed to the least gap (0.5).", panel="Captions"
+    )
+    linger: float | None = option(
+        None, "Seconds that a caption may outlast its words to be read (1.5; netflix 0.5).", panel="Captions"
+    )
+    drop_hallucinations: bool = option(
+        False, "Leave out text where the tagger is sure that nobody speaks or sings, and say so.", panel="Captions"
+    )
     vtt_classes: bool = option(False, "Mark sounds in VTT files as <c.sound>.", panel="Captions")
 
     def __post_init__(self) -> None:
@@ -266,7 +410,9 @@ class CaptionOptions:
             value = getattr(self, name)
             _check(value is None or 0 <= value < 1e6, f"--{name.replace('_', '-')} {value}: it is 0 or more")
         _check(self.max_cps is None or self.max_cps >= 1, f"--max-cps {self.max_cps}: it is at least 1")
-        _check(self.max_duration is None or self.max_duration >= 1, f"--max-duration {self.max_duration}: it is at least 1")
+        _check(
+            self.max_duration is None or self.max_duration >= 1, f"--max-duration {self.max_duration}: it is at least 1"
+        )
 
 
 @dataclass(frozen=True)
