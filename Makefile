@@ -11,7 +11,7 @@ demo: .venv/ready ## caption the sample films with the embedded model and show o
 	$(BIN)/wat caption $(FILMS) --model mini --output-dir build/demo
 	@echo; echo "build/demo/market.vtt:"; echo; cat build/demo/market.vtt
 
-test: .venv/ready-test build/node build/browser ## every test, then the line that pytest closes with
+test: .venv/ready-test build/node/node_modules build/browser/node_modules ## every test, then the line that pytest closes with
 	$(BIN)/python -m pytest
 
 lint: .venv/ready-test ## ruff and mypy
@@ -65,12 +65,11 @@ clean:
 	touch $@
 
 # The W3C's WebVTT parser judges the caption files; where there is no npm its tests are skipped and say so.
-build/node:
-	mkdir -p $@
-	-command -v npm >/dev/null && npm install --silent --no-save --prefix $@ webvtt-parser@2.2.0
+build/node/node_modules:
+	mkdir -p $(@D)
+	-command -v npm >/dev/null && npm install --silent --no-save --prefix $(@D) webvtt-parser@2.2.0
 
 # What drives Chromium through the review page, at the versions of the lock file; without npm its tests are skipped too.
-build/browser: tests/browser/package.json tests/browser/package-lock.json
-	mkdir -p $@ && cp $^ $@
-	-command -v npm >/dev/null && npm ci --silent --prefix $@
-	touch $@
+build/browser/node_modules: tests/browser/package.json tests/browser/package-lock.json
+	mkdir -p $(@D) && cp $^ $(@D)
+	-command -v npm >/dev/null && npm ci --silent --prefix $(@D) && touch $@

@@ -46,7 +46,7 @@ def missing() -> str | None:
         return f"{BROWSER} does not run"  # Ubuntu's stands for a snap
     if shutil.which("node") is None:
         return "node is not installed"
-    return None if MODULES.is_dir() else "playwright-core and axe-core are not installed (make build/browser)"
+    return None if MODULES.is_dir() else "playwright-core is not installed (make build/browser/node_modules)"
 
 
 def told_cues() -> list[tuple[int, int, str]]:

@@ -17,7 +17,7 @@ def missing() -> str | None:
     """Why there is no judge on this machine; None where there is one."""
     if shutil.which("node") is None:
         return "node is not installed"
-    return None if PARSER.is_dir() else "webvtt-parser is not installed (make build/node)"
+    return None if PARSER.is_dir() else "webvtt-parser is not installed (make build/node/node_modules)"
 
 
 class Judge:
