@@ -261,6 +261,25 @@ def test_a_lock_ends_with_its_holder(place: Path) -> None:
     assert visible(place) == []
 
 
+def test_of_many_runs_at_one_file_never_two_hold_it(place: Path) -> None:
+    """The lock's file is removed each time, which some versions of filelock do not bear (see pyproject.toml)."""
+    program = (
+        "import sys, os, pathlib, contextlib; from wat_cli import outputs, errors\n"
+        "place, held = pathlib.Path(sys.argv[1]), 0\n"
+        "while held < 300:\n"
+        "    with contextlib.suppress(errors.InWork), outputs.locked(place):\n"
+        "        os.close(os.open(place, os.O_CREAT | os.O_EXCL))\n"
+        "        os.unlink(place)\n"
+        "        held += 1\n"
+    )
+    command = [sys.executable, "-c", program, str(place)]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    for errors in [run.communicate(timeout=60)[1] for run in runs]:
+        assert "FileExistsError" not in errors
+    assert [run.returncode for run in runs] == [0] * 4
+    assert visible(place) == []
+
+
 def test_neighbours_do_not_wait_for_each_other(place: Path) -> None:
     with outputs.locked(place), outputs.locked(place.with_name("other.json")):
         pass
