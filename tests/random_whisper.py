@@ -18,12 +18,19 @@ SAMPLE_RATE = 16000
 
 
 def random_whisper(
-    seed: int, *, multilingual: bool = True, width: int = 64, layers: int = 2, mels: int = 80, ending: float = 0.35
+    seed: int,
+    *,
+    multilingual: bool = True,
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    mels: int = 80,
+    ending: float = 0.35,
 ) -> Whisper:
     """A Whisper of random weights, `width` wide, on the CPU; same seed, same model. `ending` shortens its texts."""
     torch.manual_seed(seed)
     vocabulary = 51865 if multilingual else 51864
-    model = Whisper(ModelDimensions(mels, 1500, width, 2, layers, vocabulary, 448, width, 2, layers))
+    model = Whisper(ModelDimensions(mels, 1500, width, heads, layers, vocabulary, 448, width, heads, layers))
     model.eval().requires_grad_(False)
     torch.nn.init.normal_(model.decoder.token_embedding.weight, std=0.3)
     model.decoder.positional_embedding.normal_()
