@@ -77,6 +77,10 @@ def site_of(folder: Path, downloads: Path) -> dict[str, Any]:
             ["new.wav", "not captioned"],
             ["cut.mp3", "failed"],
         ],
+        "summary": (
+            "3 captioned, 1 nothing to caption, 1 failed, 1 not captioned, 1 unreadable"
+            " · 0:44 of audio · 2 with doubtful places"
+        ),
         "duration": reviewable.SECONDS,
         "segments": segments,
         "cues": told_cues(),

@@ -53,6 +53,10 @@ const SCENARIOS = {
     }
   },
 
+  async "sums the list up"(page) {
+    assert.equal(await page.textContent("#files-summary"), talk.summary);
+  },
+
   async "sorts and filters the list"(page) {
     await page.click("th button:has-text('Doubtful')");
     assert.deepEqual(
@@ -65,6 +69,9 @@ const SCENARIOS = {
     await page.selectOption("#status-filter", "");
     await page.fill("#name-filter", talk.name.toUpperCase());
     assert.equal(await page.locator("#files-body tr").count(), 1);
+    assert.ok(await page.isHidden("#no-files"));
+    await page.fill("#name-filter", "no such name");
+    assert.ok(await page.isVisible("#no-files"));
   },
 
   async plays(page) {
@@ -97,6 +104,20 @@ const SCENARIOS = {
     }
     await seekAndPause(page, talk.silent);
     await page.waitForFunction(() => document.querySelector("#player").textTracks[0].activeCues.length === 0);
+  },
+
+  async "shows the captions of an audio file above its controls"(page) {
+    await page.locator("#files-body a", { hasText: "onerror" }).click();
+    await ready(page);
+    const above = async (seconds) => {
+      await seekAndPause(page, seconds);
+      await page.waitForTimeout(200);
+      const { x, y, width, height } = await page.locator("#player").boundingBox();
+      return page.screenshot({ clip: { x, y, width, height: height - 60 } });
+    };
+    const [silent, told, silentAgain] = [await above(2.7), await above(0.5), await above(2.8)];
+    assert.ok(silent.equals(silentAgain));
+    assert.ok(!silent.equals(told));
   },
 
   async "seeks by click on the heat map"(page) {
@@ -176,6 +197,38 @@ const SCENARIOS = {
     assert.equal(await page.locator("#entries .entry").count(), talk.segments.length + 2);
     await page.selectOption("#entry-filter", "doubtful");
     assert.equal(await page.locator("#entries .entry").count(), 2);
+    await page.selectOption("#entry-filter", "changed");
+    assert.ok(await page.isVisible("#no-entries"));
+  },
+
+  async "goes from one doubtful place to the next"(page) {
+    await openTalk(page);
+    await ready(page);
+    for (const text of [talk.unsure, talk.invented]) {
+      await page.click("#next-doubt");
+      await page.waitForSelector(`#entries .entry[aria-current]:has-text("${text}")`);
+    }
+    await page.click("#file-title");
+    await page.keyboard.press("Home");
+    await seekAndPause(page, 0);
+    await page.keyboard.press("d");
+    await page.waitForSelector(`#entries .entry[aria-current]:has-text("${talk.unsure}")`);
+    await page.goto(pathToFileURL(site.page).href + "#files");
+    await page.click('#files-body a:has-text("silent.wav")');
+    await page.waitForSelector("#file-body:not([hidden])");
+    assert.ok(await page.isHidden("#next-doubt"));
+    assert.ok(await page.isVisible("#no-entries"));
+  },
+
+  async "tells where in the list a file stands"(page) {
+    await openTalk(page);
+    const [, place, files] = (await page.textContent("#file-place")).match(/^(\d) of (\d)$/).map(Number);
+    assert.equal(files, talk.rows.filter(([, outcome]) => !/unreadable|failed|not captioned/.test(outcome)).length);
+    await page.click(place > 1 ? "#previous-file" : "#next-file");
+    await page.waitForFunction(
+      (text) => document.querySelector("#file-place").textContent === text,
+      `${place > 1 ? place - 1 : place + 1} of ${files}`,
+    );
   },
 
   async "searches the texts of all files"(page) {
@@ -316,6 +369,8 @@ const SCENARIOS = {
     await page.focus("#timeline");
     await page.keyboard.press("f");
     await page.waitForSelector("#files-view:not([hidden])");
+    await page.keyboard.press("?");
+    assert.ok(await page.isVisible("#help"));
   },
 
   async "passes the accessibility checker"(page) {

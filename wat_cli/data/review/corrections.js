@@ -131,6 +131,7 @@ function corrected() {
   const count = current.entries.filter((entry) => entry.changed).length;
   const state = current.unsaved ? "not saved" : "saved";
   byId("save").disabled = !count;
+  byId("next-doubt").hidden = !current.entries.some(isDoubtful);
   byId("corrections").value = count ? `${count} ${count === 1 ? "correction" : "corrections"}, ${state}` : "";
   setCues(count ? plainCues() : current.data.cues);
   drawTimeline();

@@ -48,6 +48,7 @@ function drawEntries() {
   });
   for (const entry of current.entries) if (!wanted(entry)) entry.item = null;
   byId("entries").replaceChildren(...items);
+  byId("no-entries").hidden = items.length > 0;
   current.playing = null;
   followPlayer();
 }
@@ -126,7 +127,7 @@ function marks(entry) {
     if (reasons(false)) mark(reasons(false), "doubt");
   }
   if (entry.kind === "sound" && !entry.shown)
-    mark(`not shown: ${entry.reason ?? "no reason given"}`, "dropped");
+    mark(`not shown: ${(entry.reason ?? "no reason given").replace(/^shown with/, "only with")}`, "dropped");
   if (entry.confidence != null && !entry.changed) mark(`confidence ${percent(entry.confidence)}`, "plain");
   return found;
 }
@@ -174,6 +175,9 @@ byId("entries").addEventListener("click", (event) => {
   playFrom(current.entries.find((entry) => entry.item === item).start);
 });
 
+const isDoubtful = (entry) => entry.doubts.length > 0 && !entry.changed;
+
 byId("entry-filter").onchange = drawEntries;
+byId("next-doubt").onclick = () => step(1, isDoubtful);
 player.addEventListener("timeupdate", followPlayer);
 player.addEventListener("seeked", followPlayer);

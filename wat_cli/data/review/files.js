@@ -54,6 +54,7 @@ function arrangeFiles() {
   files.drawn = 0;
   byId("files-body").replaceChildren();
   byId("files-count").value = `${files.order.length} of ${index.rows.length} files`;
+  byId("no-files").hidden = files.order.length > 0;
   drawFilesHead();
   drawMoreFiles();
 }
@@ -97,12 +98,34 @@ function fileRow(place) {
     make("td", { className: `status ${row.status}` }, STATUS[row.status]),
     make("td", {}, languageName(row.language)),
     make("td", { className: "number" }, row.duration == null ? "" : clock(row.duration, 0)),
-    make("td", { className: "number" }, percent(row.speech)),
+    make("td", { className: "number" }, ...(row.speech == null ? [] : [shareBar(row.speech), percent(row.speech)])),
     make("td", { className: row.doubts ? "number warn" : "number" }, canOpen(row) ? row.doubts : ""),
     make("td", { className: "number" }, canOpen(row) ? row.dropped : ""),
   );
 }
 
+function shareBar(share) {
+  const filled = make("span", {});
+  filled.style.width = `${100 * share}%`;
+  return make("span", { className: "share", "aria-hidden": "true" }, filled);
+}
+
+/** How many files there are of each outcome, how long they are together, and how many deserve a second look. */
+function summary() {
+  const count = (wanted) => index.rows.filter(wanted).length;
+  const seconds = index.rows.reduce((total, row) => total + (row.duration ?? 0), 0);
+  const outcomes = Object.entries(STATUS).map(([status, name]) => [count((row) => row.status === status), name]);
+  const doubtful = count((row) => row.doubts);
+  return [
+    outcomes.filter(([files]) => files).map(([files, name]) => `${files} ${name}`).join(", "),
+    `${clock(seconds, 0)} of audio`,
+    doubtful ? `${doubtful} with doubtful places` : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+byId("files-summary").textContent = summary();
 byId("name-filter").oninput = arrangeFiles;
 byId("status-filter").onchange = arrangeFiles;
 byId("more-files").onclick = drawMoreFiles;

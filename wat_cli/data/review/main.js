@@ -86,6 +86,10 @@ function drawFile(row) {
   byId("file-facts").replaceChildren(
     ...facts.filter(Boolean).flatMap((fact, place) => [place ? " · " : "", shown(fact)]),
   );
+  const order = openable();
+  byId("file-place").textContent = order.includes(current.place)
+    ? `${order.indexOf(current.place) + 1} of ${order.length}`
+    : "";
   linkTo("previous-file", -1);
   linkTo("next-file", 1);
   openMedia(data.media, row.language);
@@ -95,9 +99,12 @@ function drawFile(row) {
   byId("file-title").focus();
 }
 
+/** The files that can be opened, in the order of the list. */
+const openable = () => files.order.filter((place) => canOpen(index.rows[place]));
+
 /** Link to the file before or after this one, in the order of the list. */
 function linkTo(id, direction) {
-  const order = files.order.filter((place) => canOpen(index.rows[place]));
+  const order = openable();
   const place = order[order.indexOf(current.place) + direction];
   byId(id).hidden = place === undefined;
   byId(id).href = `#file=${place}`;
@@ -111,7 +118,7 @@ const KEYS = {
   l: () => seek(player.currentTime + 5),
   n: () => step(1),
   p: () => step(-1),
-  d: () => step(1, (entry) => entry.doubts.length && !entry.changed),
+  d: () => step(1, isDoubtful),
   e: () => current.playing && openForm(current.playing),
   "+": () => zoom(0.5),
   "-": () => zoom(2),
@@ -123,6 +130,7 @@ addEventListener("keydown", (event) => {
   if (event.target.closest("input:not([type=checkbox]), textarea, select")) return;
   if (event.key === "/") byId("search").focus();
   else if (event.key === "f") location.hash = "files";
+  else if (event.key === "?") byId("help-button").click();
   else if (current && KEYS[event.key]) KEYS[event.key]();
   else return;
   event.preventDefault();

@@ -24,6 +24,14 @@ function setCues(cues) {
   for (const cue of [...(captionTrack.cues ?? [])]) captionTrack.removeCue(cue);
   for (const [start, end, text] of cues)
     captionTrack.addCue(new VTTCue(start / 1000, end / 1000, cueText(text)));
+  placeCues();
+}
+
+/** A file without a picture has a low player, whose controls would cover captions at its bottom. */
+function placeCues() {
+  const audioOnly = player.readyState > 0 && !player.videoWidth;
+  player.classList.toggle("audio-only", audioOnly);
+  for (const cue of captionTrack.cues ?? []) cue.line = audioOnly ? 1 : "auto";
 }
 
 function seek(seconds) {
@@ -42,6 +50,7 @@ function togglePlay() {
   else player.pause();
 }
 
+player.addEventListener("loadedmetadata", placeCues);
 player.addEventListener("error", () => {
   if (!player.getAttribute("src")) return;
   const missing = player.error?.code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED;
