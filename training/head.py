@@ -13,7 +13,6 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from training.sounds import SoundBank, label_indices
+from training.sounds import SoundBank, Sounding, label_indices
 from training.voices import SAMPLE_RATE
 from training.windows import SpeechPool, coloured_noise, log_mel
 from wat_cli.model.tltr import PREFIX, TLTR
@@ -38,15 +37,6 @@ LENGTHS = (3, 4, 5, 5, 5, 6, 8, 12, 18, 25)
 """Steps of a decision, drawn evenly: 1.2 to 10 s, the short ones most often."""
 WHOLE = 2.0
 """Seconds of a sound that are enough to call it present in a long decision."""
-
-
-@dataclass(frozen=True)
-class Sounding:
-    """A class that sounds in a window, in seconds; its ends may lie outside the window."""
-
-    start: float
-    end: float
-    labels: tuple[int, ...]
 
 
 def mix_window(pool: SpeechPool, bank: SoundBank, rng: random.Random) -> tuple[NDArray[np.float32], list[Sounding]]:

@@ -31,7 +31,7 @@ SAMPLE_RATE = 16_000
 LEVEL = 0.1
 """Root mean square of every drawn clip's loudest 0.4 s."""
 
-SEEDS = {"train": 3_000_000, "judge": 4_000_000, "films": 5_000_000}
+SEEDS = {"train": 3_000_000, "tune": 3_500_000, "judge": 4_000_000, "films": 5_000_000}
 """First seed of each split's music and effects; a split uses at most 100,000 of them."""
 
 ESC10: dict[str, tuple[Kind, tuple[str, ...]]] = {
@@ -87,6 +87,15 @@ class Entry:
     """ESC-10 file name or seed."""
     offset: int
     length: int
+
+
+@dataclass(frozen=True)
+class Sounding:
+    """Classes that sound in a window, in seconds; the ends may lie outside the window."""
+
+    start: float
+    end: float
+    labels: tuple[int, ...]
 
 
 @cache

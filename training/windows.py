@@ -8,6 +8,7 @@ what openai-whisper's `transcribe` expects to read back: see `targets`.
 from __future__ import annotations
 
 import random
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
 from whisper.tokenizer import get_tokenizer
 
 from training.grammar import words
+from training.sounds import SoundBank, Sounding, label_indices
 from training.voices import SAMPLE_RATE, Utterance, read_pool
 
 TOKENIZER = get_tokenizer(False)
@@ -33,6 +35,10 @@ MAX_INITIAL_TIMESTAMP = 50
 
 Background = Callable[[random.Random, int], np.ndarray]
 """Draws `n` samples of background at RMS 1."""
+
+CLASSES = 527
+STEP = 6400
+"""Samples of a tag step: 0.4 s, twenty encoder positions."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,14 @@ class Mixture:
     """Share of gaps drawn up to six seconds long."""
     prompt: float = 0.0
     """Share of windows with a previous-text prompt."""
+    lone: float = 0.0
+    """Share of windows with one utterance and silence after it."""
     masking: float = 0.0
     """Share of windows with SpecAugment bands."""
+    events: float = 0.0
+    """Share of windows with labelled sounds over and between the speech, in place of a background."""
+    codec: float = 0.0
+    """Share of windows that went through a lossy codec at a low bit rate."""
     decoder: bool = True
 
 
@@ -128,6 +140,8 @@ class Window:
     """Decoder input: prompt, then <|startoftranscript|> and what follows."""
     labels: list[int]
     """What each position of `tokens` should predict; IGNORE inside the prompt."""
+    sounding: tuple[Sounding, ...] | None = None
+    """What sounds when, speech included; None where a background without labels lies under it."""
 
 
 def targets(
@@ -162,7 +176,7 @@ def targets(
 def draw_prompt(pool: SpeechPool, rng: random.Random) -> list[int]:
     """Previous text as `transcribe` gives it (with timestamps), or as an initial prompt (without)."""
     length = rng.randint(4, 223) if rng.random() < 0.6 else rng.randint(4, 60)
-    timed, clock, tokens = rng.random() < 0.75, 0, []
+    timed, clock, tokens = rng.random() < 0.6, 0, []
     while len(tokens) < length:
         drawn = pool.draw(rng, 10**9)
         assert drawn is not None
@@ -176,10 +190,50 @@ def draw_prompt(pool: SpeechPool, rng: random.Random) -> list[int]:
     return [TOKENIZER.sot_prev, *tokens[-length:]]
 
 
+def add_sounds(samples: np.ndarray, bank: SoundBank, level: float, rng: random.Random) -> list[Sounding]:
+    """Mix up to five sounds into a window, some older than it, 16 dB below to 6 dB above the speech's `level`."""
+    generator, sounding = np.random.default_rng(rng.getrandbits(32)), []
+    length = len(samples) / SAMPLE_RATE
+    for _ in range(rng.choice([1, 1, 2, 2, 3, 4, 5]) if length >= 30 else 1):
+        clip = bank.draw(generator, seconds=rng.choice([2.0, 4.0, 8.0, 16.0, 30.0]))
+        start = int(rng.uniform(-4.0, length - 0.5) * SAMPLE_RATE)
+        gain = rng.choice([1.0, level / 0.1]) * 10 ** (rng.uniform(-16, 6) / 20)
+        heard = clip.samples[max(0, -start) : len(samples) - start]
+        if len(heard):
+            samples[max(0, start) : max(0, start) + len(heard)] += gain * heard
+            sounding.append(Sounding(start / SAMPLE_RATE, (start + len(clip.samples)) / SAMPLE_RATE, clip.labels))
+    return sounding
+
+
+CODECS = (("libopus", (12, 16, 24, 32)), ("aac", (24, 32, 48)), ("libmp3lame", (24, 32, 40, 64)))
+
+
+def through_codec(samples: np.ndarray, rng: random.Random) -> np.ndarray:
+    """The window as a low bit rate leaves it: what films carry."""
+    codec, rates = rng.choice(CODECS)
+    raw = ("-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1")
+    peak = max(1.0, float(np.abs(samples).max()))
+    encode = ["ffmpeg", "-v", "error", *raw, "-i", "-", "-c:a", codec, "-b:a", f"{rng.choice(rates)}k"]
+    packed = subprocess.run(
+        [*encode, "-f", "matroska", "-"], input=(samples / peak).tobytes(), capture_output=True, check=True
+    )
+    decode = ["ffmpeg", "-v", "error", "-i", "-", *raw, "-"]
+    heard = subprocess.run(decode, input=packed.stdout, capture_output=True, check=True).stdout
+    out = np.zeros_like(samples)
+    back = np.frombuffer(heard, np.float32)[: len(samples)]
+    out[: len(back)] = back * peak
+    return out
+
+
 def draw_window(
-    pool: SpeechPool, mixture: Mixture, seconds: float, rng: random.Random, background: Background
+    pool: SpeechPool,
+    mixture: Mixture,
+    seconds: float,
+    rng: random.Random,
+    background: Background,
+    bank: SoundBank | None = None,
 ) -> Window:
-    """Mix one window."""
+    """Mix one window; `bank` has the labelled sounds of `mixture.events`."""
     n = int(seconds * SAMPLE_RATE)
     samples = np.zeros(n, np.float32)
     spoken: list[Spoken] = []
@@ -189,7 +243,8 @@ def draw_window(
     cut_allowed = rng.random() < mixture.partial
     # some windows end in silence: the last part of a file, padded
     last = n if not full or rng.random() < 0.7 else max(int(rng.uniform(0.1, 1.0) * n), at + 8 * SAMPLE_RATE)
-    while speech:
+    most = 1 if rng.random() < mixture.lone else 1000
+    while speech and len(spoken) < most:
         drawn = pool.draw(rng, 10**9 if full else n - at)
         if drawn is None:
             break
@@ -206,18 +261,40 @@ def draw_window(
         spoken.append(Spoken(one.text, at, at + one.length))
         gap = rng.uniform(0.5, 6.0) if rng.random() < mixture.long_gaps else rng.uniform(0.08, 0.7)
         at += one.length + int(gap * SAMPLE_RATE)
-    if rng.random() < mixture.noise or not spoken and rng.random() < 0.8:
+    sounding: list[Sounding] | None = []
+    if bank and rng.random() < mixture.events:
+        sounding = add_sounds(samples, bank, level, rng)
+    elif rng.random() < mixture.noise or not spoken and rng.random() < 0.8:
         noise_level = level * 10 ** (-rng.uniform(*mixture.snr) / 20) if spoken else 10 ** rng.uniform(-4, -0.7)
         samples += noise_level * background(rng, n)
+        sounding = None
     # digital silence, a recording's floor, and everything between
     samples += 10 ** rng.uniform(-6.5, -3.2) * np.random.default_rng(rng.getrandbits(32)).standard_normal(n).astype(
         np.float32
     )
+    if rng.random() < mixture.codec:
+        samples = through_codec(samples, rng)
     positions = n // 320
     offset = 0 if full or rng.random() < 0.15 else rng.randint(0, 1500 - positions)
     prompt = draw_prompt(pool, rng) if rng.random() < mixture.prompt else []
     tokens, labels = targets(tuple(spoken), offset, prompt, rng)
-    return Window(samples, tuple(spoken), offset, tokens, labels)
+    if sounding is not None:
+        speech_label = (label_indices()["Speech"],)
+        sounding += [Sounding(u.start / SAMPLE_RATE, (u.end or n) / SAMPLE_RATE, speech_label) for u in spoken]
+    return Window(samples, tuple(spoken), offset, tokens, labels, None if sounding is None else tuple(sounding))
+
+
+def step_targets(window: Window) -> np.ndarray | None:
+    """What sounds in each 0.4 s step, as the share of the step [steps, CLASSES]; None where that is not known."""
+    if window.sounding is None:
+        return None
+    edges = np.arange(len(window.samples) // STEP + 1) * (STEP / SAMPLE_RATE)
+    shares = np.zeros((len(edges) - 1, CLASSES), np.float32)
+    for one in window.sounding:
+        heard = np.clip(np.minimum(edges[1:], one.end) - np.maximum(edges[:-1], one.start), 0, None)
+        labels = list(one.labels)
+        shares[:, labels] = np.maximum(shares[:, labels], (heard * SAMPLE_RATE / STEP)[:, None])
+    return shares
 
 
 _FILTERS = mel_filters("cpu", 80)
@@ -245,15 +322,20 @@ class Batch:
     labels: torch.Tensor
     letters: list[torch.Tensor]
     """CTC targets of each row; empty where the row has none."""
+    labelled: torch.Tensor
+    """Rows whose sounds are known."""
+    sounds: torch.Tensor
+    """`step_targets` of those rows [labelled, steps, CLASSES]."""
 
     def __reduce__(self) -> tuple[Callable[..., Batch], tuple[Any, ...]]:
         """Cross from the loader's process as plain bytes; torch would use shared memory, which can be small."""
-        tensors = (self.mel, self.offsets, self.tokens, self.labels)
+        tensors = (self.mel, self.offsets, self.tokens, self.labels, self.labelled, self.sounds)
         return _batch_from_numpy, ([t.numpy() for t in tensors], [row.numpy() for row in self.letters])
 
 
 def _batch_from_numpy(arrays: list[np.ndarray], letters: list[np.ndarray]) -> Batch:
-    return Batch(*(torch.from_numpy(a) for a in arrays), letters=[torch.from_numpy(row) for row in letters])
+    mel, offsets, tokens, labels, labelled, sounds = (torch.from_numpy(a) for a in arrays)
+    return Batch(mel, offsets, tokens, labels, [torch.from_numpy(row) for row in letters], labelled, sounds)
 
 
 def collate(windows: list[Window], mixture: Mixture, rng: random.Random) -> Batch:
@@ -275,14 +357,19 @@ def collate(windows: list[Window], mixture: Mixture, rng: random.Random) -> Batc
         whole = all(s.end is not None for s in w.spoken)
         text = " ".join(word for s in w.spoken for word in words(s.text)) if whole else ""
         letters.append(torch.tensor([CTC_CLASSES[c] for c in text], dtype=torch.long))
-    return Batch(mel, torch.tensor([w.offset for w in windows]), tokens, labels, letters)
+    known = [(i, shares) for i, w in enumerate(windows) if (shares := step_targets(w)) is not None]
+    labelled = torch.tensor([i for i, _ in known], dtype=torch.long)
+    sounds = torch.from_numpy(np.stack([shares for _, shares in known])) if known else torch.zeros(0, 0, CLASSES)
+    return Batch(mel, torch.tensor([w.offset for w in windows]), tokens, labels, letters, labelled, sounds)
 
 
 class Windows(IterableDataset[Batch]):
     """Endless batches of a stage, from a seed; made in a DataLoader's worker beside the training."""
 
-    def __init__(self, pools: list[Path], mixture: Mixture, seed: int, background: Background) -> None:
-        self.pools, self.mixture, self.seed, self.background = pools, mixture, seed, background
+    def __init__(
+        self, pools: list[Path], mixture: Mixture, seed: int, background: Background, bank: SoundBank | None = None
+    ) -> None:
+        self.pools, self.mixture, self.seed, self.background, self.bank = pools, mixture, seed, background, bank
 
     def __iter__(self) -> Iterator[Batch]:
         pool, rng, mixture = SpeechPool(self.pools), random.Random(self.seed), self.mixture
@@ -290,6 +377,6 @@ class Windows(IterableDataset[Batch]):
         while True:
             seconds = mixture.seconds[step % len(mixture.seconds)]
             size = max(2, round(mixture.batch_seconds / seconds))
-            drawn = [draw_window(pool, mixture, seconds, rng, self.background) for _ in range(size)]
+            drawn = [draw_window(pool, mixture, seconds, rng, self.background, self.bank) for _ in range(size)]
             yield collate(drawn, mixture, rng)
             step += 1
