@@ -28,8 +28,10 @@ OWN = {
     "engine": {"resume", "model", "seek", "tagging", "media", "transcript", "options", "errors"},
     "sidecar": {"errors", "options", "transcript", "tagging"},
     "outputs": {"errors", "sidecar"},
+    "subtitled": {"discovery", "languages", "media", "options", "outputs"},
     "captioning": {
         "errors",
+        "subtitled",
         "resume",
         "options",
         "transcript",

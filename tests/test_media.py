@@ -25,6 +25,7 @@ from wat_cli.media import (
     FFmpeg,
     MediaInfo,
     PcmSpool,
+    SubtitleStream,
     choose_track,
     decode_pcm,
     decoding,
@@ -144,7 +145,7 @@ def two_tracks(made: Make) -> Path:
         *MPEG4, "-c:a:0", "flac", "-c:a:1", "libmp3lame", "-c:s", "srt",
         "-metadata:s:a:0", "language=eng", "-disposition:a:0", "0", "-disposition:a:1", "default",
         "-metadata:s:a:1", "language=ger", "-metadata:s:a:1", "title=Stream #0: Kommentar",
-        "-metadata:s:s:0", "language=fre",
+        "-metadata:s:s:0", "language=fre", "-disposition:s:1", "forced",
     )
     # fmt: on
 
@@ -162,7 +163,7 @@ def test_probe_describes_streams(two_tracks: Path, probes: FFmpeg) -> None:
     assert info.duration == pytest.approx(4.5, abs=0.1)
     assert info.has_video and info.certain
     assert "matroska" in info.format_name
-    assert info.subtitle_languages == ("fre", None)
+    assert info.subtitles == (SubtitleStream("fre"), SubtitleStream(None, forced=True))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from wat_cli.captioning import Hearer, Setting
 from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job
 from wat_cli.embed import NoCopy
-from wat_cli.errors import ExitCode, InWork, MediaError, NoAudioTrack, OutputError, shown
+from wat_cli.errors import ExitCode, InWork, MediaError, NoAudioTrack, OutputError, Subtitled, shown
 from wat_cli.media import AudioStream, MediaInfo
 from wat_cli.options import RunOptions
 from wat_cli.transcript import ModelIdentity
@@ -211,7 +211,7 @@ class Captioner:
         self.progress.opened(job)
         try:
             outcome = self._caption(job, started)
-        except (NoAudioTrack, InWork) as error:
+        except (NoAudioTrack, Subtitled, InWork) as error:
             outcome = Outcome(job.source, Status.SKIPPED, _without_name(error, job))
         except (MediaError, OutputError) as error:
             outcome = Outcome(job.source, Status.FAILED, _without_name(error, job))
@@ -323,7 +323,7 @@ def planned(jobs: Iterable[Job], setting: Setting) -> Iterator[Planned]:
             opened = captioning.open_media(job, setting.options)
             paths = (*captioning.targets(job, setting.options).values(), job.outputs.sidecar)
             yield Planned(Outcome(job.source, Status.WRITTEN, verdict.reason, paths), opened.info, opened.track)
-        except NoAudioTrack as error:
+        except (NoAudioTrack, Subtitled) as error:
             yield Planned(Outcome(job.source, Status.SKIPPED, _without_name(error, job)))
         except (MediaError, OutputError) as error:
             yield Planned(Outcome(job.source, Status.FAILED, _without_name(error, job)))

@@ -20,10 +20,11 @@ from wat_cli.captions import formats
 from wat_cli.captions.cues import cues_from
 from wat_cli.captions.formats import origin_note
 from wat_cli.discovery import Job
-from wat_cli.errors import ForeignOutput, MediaError, shown
+from wat_cli.errors import ForeignOutput, MediaError, Subtitled, printable, shown
 from wat_cli.media import SAMPLE_RATE, AudioStream, MediaInfo, PcmSpool, choose_track, decode_pcm, probe
 from wat_cli.options import RunOptions, TranscribeOptions, settings_of
 from wat_cli.resume import ResumeLog
+from wat_cli.subtitled import found_subtitles
 from wat_cli.tagging import policy
 from wat_cli.tagging.events import events_from_tags
 from wat_cli.tagging.labels import load_labels
@@ -176,12 +177,15 @@ class Opened:
 def open_media(job: Job, options: RunOptions) -> Opened:
     """Probe a job's input and choose its track.
 
-    Raises `MediaError` where the file cannot be read (`NoAudioTrack` where there is nothing to hear).
+    Raises `MediaError` where the file cannot be read (`NoAudioTrack` where there is nothing to hear, `Subtitled` where
+    nothing is to be heard).
     """
     watch, status = Stopwatch(), job.source.stat()
     with watch("probe"):
         info = probe(job.source)
         track = choose_track(info, options.batch.audio_track)
+    if options.batch.skip_subtitled and (there := found_subtitles(job, info, track, options)):
+        raise Subtitled(f"{shown(job.source)}: it has subtitles: {printable(there)}")
     return Opened(info, track, status, watch.seconds["probe"])
 
 

@@ -97,7 +97,7 @@ def _check_whole(info: MediaInfo, part: Path) -> None:
 def command_line(program: str, info: MediaInfo, captions: Path, part: Path, language: str) -> list[str]:
     """ffmpeg's arguments. A plain list: ffmpeg-python cannot say "every stream of this input but data"."""
     muxer, codec = _MUXERS.get(info.path.suffix.lower(), _MUXERS[".mkv"])
-    track = f"s:{len(info.subtitle_languages)}"
+    track = f"s:{len(info.subtitles)}"
     limits = [argument for name, value in INPUT_LIMITS.items() for argument in (f"-{name}", value)]
     # WebM has no flag for the hard of hearing; its captions kind says the same
     disposition = "captions" if muxer == "webm" else "hearing_impaired"

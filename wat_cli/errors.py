@@ -9,7 +9,8 @@
     │   └── WeightsMissing        3
     ├── MediaError                1  one input file cannot be captioned; the batch goes on
     │   ├── UndecodableMedia      1  empty, broken, or not media at all
-    │   └── NoAudioTrack          0  a film without sound: a skip, not a failure
+    │   ├── NoAudioTrack          0  a film without sound: a skip, not a failure
+    │   └── Subtitled             0  a film that has subtitles, where such are to be left alone: a skip
     ├── OutputError               1  one output cannot be written; the batch goes on
     │   ├── ForeignOutput         1  the target is somebody's own work and stays as it is
     │   └── InWork                0  another run is at this very file: a skip
@@ -75,6 +76,12 @@ class UndecodableMedia(MediaError):
 
 class NoAudioTrack(MediaError):
     """The file holds no audio stream: nothing to caption, and no failure."""
+
+    exit_code = ExitCode.OK
+
+
+class Subtitled(MediaError):
+    """The film has subtitles already, and such films are to be left alone."""
 
     exit_code = ExitCode.OK
 

@@ -345,6 +345,12 @@ class BatchOptions:
     verbose: bool = option(
         False, "Say more: tracks, models, timings, tracebacks.", panel="Run", short="-v", fingerprint=False
     )
+    skip_subtitled: bool = option(
+        False,
+        "Leave out films that have subtitles in the captions' language: a track, or a file that wat did not write.",
+        panel="Input",
+        fingerprint=False,
+    )
 
     def __post_init__(self) -> None:
         _check(self.jobs >= 1, f"--jobs {self.jobs}: it is 1 or more")

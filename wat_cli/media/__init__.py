@@ -12,7 +12,14 @@ from wat_cli.media.decoding import decode_pcm
 from wat_cli.media.probing import holds_audio, probe
 from wat_cli.media.process import SAMPLE_RATE, FFmpeg, find_ffmpeg
 from wat_cli.media.spool import PcmSpool
-from wat_cli.media.tracks import AudioStream, MediaInfo, choose_track, describe
+from wat_cli.media.tracks import (
+    AudioStream,
+    MediaInfo,
+    SubtitleStream,
+    choose_track,
+    describe,
+    primary_language,
+)
 
 __all__ = [
     "SAMPLE_RATE",
@@ -20,10 +27,12 @@ __all__ = [
     "FFmpeg",
     "MediaInfo",
     "PcmSpool",
+    "SubtitleStream",
     "choose_track",
     "decode_pcm",
     "describe",
     "find_ffmpeg",
     "holds_audio",
+    "primary_language",
     "probe",
 ]

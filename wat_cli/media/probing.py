@@ -23,7 +23,7 @@ from wat_cli.media.process import (
     reason,
     url,
 )
-from wat_cli.media.tracks import AudioStream, MediaInfo
+from wat_cli.media.tracks import AudioStream, MediaInfo, SubtitleStream
 
 LONGEST_CLAIM = 48 * 3600
 """Seconds above which a duration is taken for nonsense, as if none were told."""
@@ -57,7 +57,7 @@ def holds_audio(path: Path, tools: FFmpeg | None = None) -> bool:
 def _probe_by_ffprobe(path: Path, size: int, ffprobe: str) -> MediaInfo:
     entries = (
         "format=format_name,start_time,duration,probe_score:stream=index,codec_type,codec_name,start_time,duration,"
-        "channels,sample_rate:stream_disposition=default,attached_pic:stream_tags=language,title"
+        "channels,sample_rate:stream_disposition=default,forced,attached_pic:stream_tags=language,title"
     )
     # fmt: off
     command = [
@@ -85,7 +85,7 @@ def _probe_by_ffprobe(path: Path, size: int, ffprobe: str) -> MediaInfo:
         format_name=str(container.get("format_name", "")),
         audio=tuple(_audio_stream(stream) for stream in streams if stream.get("codec_type") == "audio"),
         has_video=any(_is_film(stream) for stream in streams),
-        subtitle_languages=tuple(_tags(stream)[0] for stream in streams if stream.get("codec_type") == "subtitle"),
+        subtitles=tuple(_subtitle_stream(stream) for stream in streams if stream.get("codec_type") == "subtitle"),
         certain=int(container.get("probe_score", 100)) > 25,
     )
 
@@ -103,6 +103,10 @@ def _audio_stream(stream: Mapping[str, Any]) -> AudioStream:
         channels=int(stream.get("channels", 0)),
         sample_rate=int(stream.get("sample_rate", 0)),
     )
+
+
+def _subtitle_stream(stream: Mapping[str, Any]) -> SubtitleStream:
+    return SubtitleStream(_tags(stream)[0], bool(stream.get("disposition", {}).get("forced")))
 
 
 def _is_film(stream: Mapping[str, Any]) -> bool:
@@ -166,7 +170,7 @@ def _probe_by_report(path: Path, size: int, program: str) -> MediaInfo:
         format_name=container["format"],
         audio=tuple(_audio_stream(stream) for stream in audio),
         has_video=any(_is_film(stream) for stream in streams),
-        subtitle_languages=tuple(_tags(stream)[0] for stream in streams if stream["codec_type"] == "subtitle"),
+        subtitles=tuple(_subtitle_stream(stream) for stream in streams if stream["codec_type"] == "subtitle"),
         certain="misdetection possible" not in report,
     )
 
@@ -185,7 +189,11 @@ def _reported_streams(report: str) -> list[dict[str, Any]]:
                     "codec_name": re.split(r"[ ,]", rest, maxsplit=1)[0],
                     "channels": _channel_count(rate[2] if rate else None),
                     "sample_rate": int(rate[1]) if rate else 0,
-                    "disposition": {"default": "(default)" in rest, "attached_pic": "(attached pic)" in rest},
+                    "disposition": {
+                        "default": "(default)" in rest,
+                        "forced": "(forced)" in rest,
+                        "attached_pic": "(attached pic)" in rest,
+                    },
                     "start_time": printed[1] if (printed := re.search(r", start (-?[\d.]+)", rest)) else None,
                     "tags": {"language": found["language"] or ""},
                 }

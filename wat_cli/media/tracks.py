@@ -31,6 +31,16 @@ class AudioStream:
 
 
 @dataclass(frozen=True)
+class SubtitleStream:
+    """One subtitle track as the container describes it."""
+
+    language: str | None
+    """As tagged; None if untagged or tagged ``und``."""
+    forced: bool = False
+    """It covers only what is said in another language than the film's."""
+
+
+@dataclass(frozen=True)
 class MediaInfo:
     """What a probe found in one file."""
 
@@ -43,7 +53,7 @@ class MediaInfo:
     audio: tuple[AudioStream, ...]
     has_video: bool
     """Cover art is no video."""
-    subtitle_languages: tuple[str | None, ...]
+    subtitles: tuple[SubtitleStream, ...]
     certain: bool = True
     """False where ffmpeg took the format for its best guess only, with a score of 25 or less out of 100."""
 
@@ -62,10 +72,10 @@ def choose_track(info: MediaInfo, wanted: str | None = None) -> AudioStream:
     if wanted is not None and wanted.isdecimal():
         tracks = tracks[int(wanted) : int(wanted) + 1]
     elif wanted is not None:
-        language = _primary_language(wanted)
+        language = primary_language(wanted)
         if language is None:
             raise UsageError(f"--audio-track {wanted}: it is a number, counted from 0, or a language code (en, eng)")
-        tracks = tuple(track for track in tracks if track.language and _primary_language(track.language) == language)
+        tracks = tuple(track for track in tracks if track.language and primary_language(track.language) == language)
     if not tracks:
         there = "; ".join(f"{number}: {describe(track)}" for number, track in enumerate(info.audio))
         raise MediaError(f"{shown(info.path)}: no audio track '{wanted}'; there are {there}")
@@ -80,7 +90,8 @@ def describe(track: AudioStream) -> str:
     return f"{' '.join(words)} ({track.codec}{', default' if track.default else ''})"
 
 
-def _primary_language(tag: str) -> str | None:
+def primary_language(tag: str) -> str | None:
+    """One code for a language, however it is tagged: ``de`` for de, deu, ger and de-CH; None for what is no tag."""
     try:
         return langcodes.Language.get(tag).language
     except LanguageTagError:
