@@ -30,9 +30,11 @@ speech: .venv/ready-training ## everything the embedded model hears said, in tra
 	$(BIN)/python -m training.voices 700 build/speech/dev-grammar 900000000
 	$(BIN)/python -m training.voices 700 build/speech/dev-loose 910000000 --text loose
 	$(BIN)/python -m training.voices 400 build/speech/held-out 920000000 --voices held-out
+	$(BIN)/python -m training.voices 210 build/speech/ordinary 930000000 --text ordinary
 
 sounds: .venv/ready-training ## everything else it hears; ESC10=FOLDER adds ESC-10's clips
-	$(BIN)/python -m training.sounds build/sounds --split train $(if $(ESC10),--esc10 $(ESC10))
+	$(BIN)/python -m training.sounds build/sounds --split train --variants 200 --pieces 700 $(if $(ESC10),--esc10 $(ESC10))
+	$(BIN)/python -m training.sounds build/sounds --split tune --variants 20 --pieces 60
 	$(BIN)/python -m training.sounds build/sounds --split judge --variants 20 --pieces 60 $(if $(ESC10),--esc10 $(ESC10))
 
 POOLS := --speech build/speech --sounds build/sounds
@@ -40,9 +42,10 @@ mini: speech sounds ## train the embedded model anew and put it into wat_cli/dat
 	$(BIN)/python -m training.asr ctc --speech build/speech --out build/mini/ctc.pt
 	$(BIN)/python -m training.asr short --speech build/speech --init build/mini/ctc.pt --out build/mini/short.pt
 	$(BIN)/python -m training.asr full $(POOLS) --init build/mini/short.pt --out build/mini/full.pt
-	$(BIN)/python -m training.head features $(POOLS) --model build/mini/full.pt --out build/mini/features
+	$(BIN)/python -m training.asr polish $(POOLS) --init build/mini/full.pt --out build/mini/polish.pt
+	$(BIN)/python -m training.head features $(POOLS) --model build/mini/polish.pt --out build/mini/features
 	$(BIN)/python -m training.head train --features build/mini/features --out build/mini/head.pt
-	$(BIN)/python -m training.ship build/mini/full.pt --head build/mini/head.pt
+	$(BIN)/python -m training.ship build/mini/polish.pt --head build/mini/head.pt
 
 clean:
 	rm -rf build .venv

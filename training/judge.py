@@ -141,7 +141,7 @@ def judge_sounds(args: argparse.Namespace) -> None:
     rng = np.random.default_rng(args.seed)
     folds = (4,) if args.fold else ()
     names = tuple(ESC10) if args.fold else ()
-    bank = SoundBank(args.sounds, folds=folds, split="judge", names=names)
+    bank = SoundBank(args.sounds, folds=folds, split=args.split, names=names)
     speech = new_speech([args.speech / "dev-grammar"], trained, args.seed)
     heard = []
     for _ in range(args.scenes):
@@ -185,6 +185,7 @@ def judge_words(args: argparse.Namespace) -> None:
         "loose": drawn("dev-loose"),
         "grammar, 10 dB": drawn("dev-grammar", noisy),
         "held-out voices": drawn("held-out"),
+        "ordinary sentences": drawn("ordinary"),
         "no speech": quiet,
     }
     for name, scenes in sets.items():
@@ -202,6 +203,7 @@ def main() -> None:
     parser.add_argument("--fold", action="store_true", help="judge the sounds on ESC-10's fold 4 alone")
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--sounds", type=Path, required=True)
+    parser.add_argument("--split", choices=["judge", "tune"], default="judge", help="tune: to choose a threshold on")
     parser.add_argument("--scenes", type=int, default=40)
     parser.add_argument("--greedy", action="store_true")
     parser.add_argument("--threads", type=int, default=4)

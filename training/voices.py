@@ -1,6 +1,6 @@
 """Speech from Debian's synthetic voices.
 
-``python -m training.voices COUNT OUT SEED [--text loose] [--voices held-out]``
+``python -m training.voices COUNT OUT SEED [--text loose|ordinary] [--voices held-out]``
 
 Writes ``OUT.npy`` (int16 at 16 kHz, all utterances end to end) and ``OUT.json`` (text, voice, offset, length of each).
 Needs flite, espeak-ng and, for its two voices, festival with festvox-kallpc16k and festvox-us-slt-hts.
@@ -31,6 +31,9 @@ TRAINED = ("flite-slt", "flite-rms", "flite-awb", "flite-kal16", "festival-kal_d
 
 HELD_OUT = ("espeak-en-gb-scotland", "festival-cmu_us_slt_arctic_hts")
 """Voices that no training audio uses: the card reports how the model hears them."""
+
+ORDINARY = tuple(Path(__file__).with_name("ordinary_sentences.txt").read_text().splitlines())
+"""English that nobody fitted to the vocabulary: the card reports how the model fares with it."""
 
 _FESTIVAL_VOICES = {"kal_diphone": "voice_kal_diphone", "cmu_us_slt_arctic_hts": "voice_cmu_us_slt_arctic_hts"}
 
@@ -98,15 +101,20 @@ def speak(voice: str, texts: list[str], rng: random.Random) -> list[np.ndarray]:
 def _chunk(arguments: tuple[str, int, int, str]) -> list[tuple[str, str, np.ndarray]]:
     voice, count, seed, kind = arguments
     rng = random.Random(seed)
-    texts = [(word_sequence if kind == "loose" else sentence)(rng) for _ in range(count)]
+    texts = list(ORDINARY[:count])
+    if kind != "ordinary":
+        texts = [(word_sequence if kind == "loose" else sentence)(rng) for _ in range(count)]
     return [
         (text, voice, samples) for text, samples in zip(texts, speak(voice, texts, rng), strict=True) if len(samples)
     ]
 
 
 def speak_pool(count: int, out: Path, seed: int, kind: str, voices: tuple[str, ...], workers: int) -> None:
-    """Speak `count` texts of `kind` ("grammar" or "loose"), `voices` in turn, into ``out.npy`` and ``out.json``."""
-    size = 50
+    """Speak `count` texts of `kind` ("grammar", "loose", "ordinary") into ``out.npy`` and ``out.json``.
+
+    The voices take turns, each with 50 texts or with every ordinary sentence.
+    """
+    size = len(ORDINARY) if kind == "ordinary" else 50
     jobs = [(voices[i % len(voices)], size, seed + i, kind) for i in range(-(-count // size))]
     utterances: list[Utterance] = []
     pieces: list[np.ndarray] = []
@@ -133,7 +141,7 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("out", type=Path)
     parser.add_argument("seed", type=int)
-    parser.add_argument("--text", choices=["grammar", "loose"], default="grammar")
+    parser.add_argument("--text", choices=["grammar", "loose", "ordinary"], default="grammar")
     parser.add_argument("--voices", choices=["trained", "held-out"], default="trained")
     parser.add_argument("--workers", type=int, default=4)
     args = parser.parse_args()
