@@ -38,14 +38,19 @@ sounds: .venv/ready-training ## everything else it hears; ESC10=FOLDER adds ESC-
 	$(BIN)/python -m training.sounds build/sounds --split judge --variants 20 --pieces 60 $(if $(ESC10),--esc10 $(ESC10))
 
 POOLS := --speech build/speech --sounds build/sounds
+# STEPS, WINDOWS and MINI try the whole chain out in minutes: make mini STEPS=20 WINDOWS=16 MINI=build/mini/out
+ASR := $(BIN)/python -m training.asr
+MINI ?= wat_cli/data
 mini: speech sounds ## train the embedded model anew and put it into wat_cli/data (hours: see training/README.md)
-	$(BIN)/python -m training.asr ctc --speech build/speech --out build/mini/ctc.pt
-	$(BIN)/python -m training.asr short --speech build/speech --init build/mini/ctc.pt --out build/mini/short.pt
-	$(BIN)/python -m training.asr full $(POOLS) --init build/mini/short.pt --out build/mini/full.pt
-	$(BIN)/python -m training.asr polish $(POOLS) --init build/mini/full.pt --out build/mini/polish.pt
-	$(BIN)/python -m training.head features $(POOLS) --model build/mini/polish.pt --out build/mini/features
+	mkdir -p build/mini
+	$(ASR) ctc --speech build/speech --out build/mini/ctc.pt $(if $(STEPS),--steps $(STEPS))
+	$(ASR) short --speech build/speech --init build/mini/ctc.pt --out build/mini/short.pt $(if $(STEPS),--steps $(STEPS))
+	$(ASR) full $(POOLS) --init build/mini/short.pt --out build/mini/full.pt $(if $(STEPS),--steps $(STEPS))
+	$(ASR) polish $(POOLS) --init build/mini/full.pt --out build/mini/polish.pt $(if $(STEPS),--steps $(STEPS))
+	$(BIN)/python -m training.head features $(POOLS) --model build/mini/polish.pt --out build/mini/features $(if $(WINDOWS),--windows $(WINDOWS))
 	$(BIN)/python -m training.head train --features build/mini/features --out build/mini/head.pt
-	$(BIN)/python -m training.ship build/mini/polish.pt --head build/mini/head.pt
+	mkdir -p $(MINI)
+	$(BIN)/python -m training.ship build/mini/polish.pt --head build/mini/head.pt --out $(MINI)
 
 clean:
 	rm -rf build .venv
