@@ -22,8 +22,8 @@ PREFACE = """# Commands
 
 Every command and every option, as `wat COMMAND --help` tells them. Options have hyphens; openai-whisper's spellings are
 read too (`--beam_size 5`, `--word_timestamps True`), and `--no-...` switches an option off where both forms stand. An
-option may be set by an environment variable, which the command line overrules; exit codes are explained in
-[troubleshooting](troubleshooting.md).
+option with a name in the environment may be set there or in a [file](configuration.md), which the command line
+overrules; exit codes are explained in [troubleshooting](troubleshooting.md).
 """
 
 

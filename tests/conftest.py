@@ -30,6 +30,14 @@ def _ffmpeg_on_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["PATH"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A developer's own ``wat/config.toml`` decides nothing here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of data that lies beside the checkout where the project is developed, and nowhere else."""

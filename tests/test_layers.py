@@ -84,6 +84,7 @@ OUTSIDE = {
     "typer": {"cli"},
     "rich": {"cli"},
     "ffmpeg": {"media"},
+    "platformdirs": {"cli"},
     "imageio_ffmpeg": {"media"},
     "subprocess": {"media", "doctor"},
     "joblib": {"parallel"},

@@ -12,6 +12,7 @@ import typer
 import wat_cli
 from wat_cli.cli import caption, review
 from wat_cli.cli.check import check
+from wat_cli.cli.config import config, configurable
 from wat_cli.cli.doctor import doctor
 from wat_cli.cli.evaluate import evaluate
 from wat_cli.cli.figures import figures_app
@@ -51,10 +52,11 @@ app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG)(caption.capti
 app.command("render", cls=FamiliarCommand)(render)
 app.command("check", cls=FamiliarCommand)(check)
 app.command("review", cls=FamiliarCommand, epilog=review.EPILOG)(review.review)
-app.command("doctor", cls=FamiliarCommand)(doctor)
-app.command("train", cls=FamiliarCommand)(train)
-app.command("evaluate", cls=FamiliarCommand)(evaluate)
-app.command("heads", cls=FamiliarCommand)(heads)
+app.command("config", cls=FamiliarCommand)(config)
+app.command("doctor", cls=FamiliarCommand)(configurable(doctor))
+app.command("train", cls=FamiliarCommand)(configurable(train))
+app.command("evaluate", cls=FamiliarCommand)(configurable(evaluate))
+app.command("heads", cls=FamiliarCommand)(configurable(heads))
 app.add_typer(figures_app)
 
 

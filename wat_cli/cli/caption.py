@@ -6,13 +6,14 @@ import dataclasses
 import inspect
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wat_cli.cli.config import PANEL, as_toml, chosen, configurable
 from wat_cli.cli.parameters import build, option_name, signature
 from wat_cli.errors import ExitCode, MissingDependency, UsageError, shown
 from wat_cli.options import (
@@ -60,13 +61,40 @@ _PATHS = inspect.Parameter(
 )
 
 
-def caption(paths: list[str] | None = None, **values: Any) -> None:
+_PRINT_CONFIG = inspect.Parameter(
+    "print_config",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            "--print-config", help="Print every option, its value and where that comes from.", rich_help_panel=PANEL
+        ),
+    ],
+)
+_CONTEXT = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+
+
+def caption(ctx: typer.Context, paths: list[str] | None = None, print_config: bool = False, **values: Any) -> None:
     """Caption media files: PATHS are files and folders, searched recursively.
 
     talk.mp4 gives talk.srt, talk.vtt and talk.json beside it. What an earlier run did and nobody changed is not done
     again; what somebody else wrote is never replaced without --overwrite.
     """
-    options = RunOptions(
+    options = run_options(values)
+    if print_config:
+        print("\n".join(as_toml(list(chosen(ctx)))).rstrip("\n"))
+        return
+    raise typer.Exit(int(_run(paths or [], options)))
+
+
+caption.__signature__ = signature(GROUPS, [_CONTEXT, _PATHS, _PRINT_CONFIG])  # type: ignore[attr-defined]
+caption = configurable(caption)
+
+
+def run_options(values: Mapping[str, Any]) -> RunOptions:
+    """The options of a run from the command's values; UsageError where they do not go together."""
+    return RunOptions(
         transcribe=build(TranscribeOptions, values),
         tags=build(TagOptions, values),
         captions=build(CaptionOptions, values),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wat_cli.cli.config import configurable
 from wat_cli.cli.parameters import FamiliarCommand
 from wat_cli.errors import CheckpointError, WeightsMissing
 
@@ -46,6 +47,7 @@ WithHead = Annotated[bool, typer.Option("--tags/--no-tags", help="With the head 
 
 
 @models_app.command("list", cls=FamiliarCommand)
+@configurable
 def list_models(
     model_dir: Folder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -59,6 +61,7 @@ def list_models(
 
 
 @models_app.command(cls=FamiliarCommand)
+@configurable
 def pull(
     names: Names,
     model_dir: Folder = None,
@@ -82,6 +85,7 @@ def pull(
 
 
 @models_app.command(cls=FamiliarCommand)
+@configurable
 def path(
     name: Annotated[str, typer.Argument(help="A name from `wat models list`.")],
     model_dir: Folder = None,
@@ -97,6 +101,7 @@ def path(
 
 
 @models_app.command(cls=FamiliarCommand)
+@configurable
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="All on this machine, if left out.")] = None,
     model_dir: Folder = None,

@@ -75,7 +75,7 @@ def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parame
     extra: dict[str, Any] = {}
     if kind is not bool:
         choices = metadata.get("choices")
-        extra = {"parser": _parser(field.name, kind, optional, choices), "metavar": _metavar(kind, choices)}
+        extra = {"parser": reader(field.name, kind, optional, choices), "metavar": _metavar(kind, choices)}
     info = typer.Option(
         *names,
         help=metadata["help"],
@@ -96,7 +96,9 @@ def _metavar(kind: type, choices: tuple[str, ...] | None) -> str:
     return {int: "INTEGER", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
 
 
-def _parser(name: str, kind: type, optional: bool, choices: tuple[str, ...] | None) -> Callable[[Any], Any]:
+def reader(name: str, kind: type, optional: bool, choices: tuple[str, ...] | None) -> Callable[[Any], Any]:
+    """What makes an option's value of a text; it raises `typer.BadParameter`."""
+
     def parse(text: Any) -> Any:
         if not isinstance(text, str):  # a default on its way through
             return text
@@ -170,6 +172,23 @@ class FamiliarCommand(TyperCommand):
             elif not getattr(parameter, "is_flag", False):
                 valued.update(parameter.opts)
         try:
-            return super().parse_args(ctx, familiar([os.fsdecode(argument) for argument in args], switches, valued))
+            read = familiar([os.fsdecode(argument) for argument in args], switches, valued)
         except UsageError as error:
             raise typer.BadParameter(str(error), ctx=ctx) from None
+        try:
+            return super().parse_args(ctx, read)
+        except typer.BadParameter as error:
+            name = error.param.name if error.param is not None else None
+            source = ctx.get_parameter_source(name) if name else None
+            if name and source is not None and source.name == "ENVIRONMENT":
+                error.message += f" ({environment_name(name)})"
+            raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; what is wrong with its options is told with the place that they come from."""
+        from wat_cli.cli.config import told_with_origins
+
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise told_with_origins(error, ctx) from None

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wat_cli.cli.config import configurable, is_given
 from wat_cli.cli.parameters import signature
 from wat_cli.errors import ExitCode, UsageError, WatError, printable, shown
 from wat_cli.options import FORMATS, CaptionOptions, TagOptions
@@ -91,7 +92,7 @@ def render(
     missing = [path for path in sidecars if not path.is_file()]
     if missing:
         raise UsageError(f"no such file: {', '.join(map(shown, missing))}")
-    given = {name: value for name, value in values.items() if _is_given(ctx, name)}
+    given = {name: value for name, value in values.items() if is_given(ctx, name)}
     captions = {name: value for name, value in given.items() if name in CaptionOptions.__dataclass_fields__}
     sounds = {name: value for name, value in given.items() if name in TagOptions.__dataclass_fields__}
     work = _Work(names, captions, sounds, overwrite, player_names, embed)
@@ -99,6 +100,7 @@ def render(
 
 
 render.__signature__ = signature([CaptionOptions, TagOptions], _LEADING, skip=LEFT_OUT)  # type: ignore[attr-defined]
+render = configurable(render)
 
 
 def _formats(text: str) -> list[str]:
@@ -108,12 +110,6 @@ def _formats(text: str) -> list[str]:
     if unknown or not wanted:
         raise UsageError(f"--output-format {text}: it names one or more of {', '.join(known)}")
     return [name for name in known if name in wanted]
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option was set on the command line or in the environment."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
 
 
 @dataclass(frozen=True)
