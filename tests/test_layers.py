@@ -60,6 +60,7 @@ OWN = {
     "parallel": {"batch", "captioning", "checkpoints", "discovery", "engine", "options"},
     "together": {"batch", "captioning", "discovery", "media"},
     "failures": {"batch", "checkpoints"},
+    "hook": {"batch", "errors"},
     "journal": {"errors", "discovery", "batch", "outputs"},
     "review": {
         "errors",
@@ -86,7 +87,7 @@ OUTSIDE = {
     "ffmpeg": {"media"},
     "platformdirs": {"cli"},
     "imageio_ffmpeg": {"media"},
-    "subprocess": {"media", "doctor"},
+    "subprocess": {"media", "doctor", "hook"},
     "joblib": {"parallel"},
     "requests": {"checkpoints"},
     "pysrt": {"captions"},

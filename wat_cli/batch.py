@@ -116,6 +116,9 @@ class Progress:
     def closed(self, outcome: Outcome) -> None:
         """A file is done with."""
 
+    def complained(self, source: Path, text: str) -> None:
+        """Something beside the captions of `source` went wrong: a command of ``--on-file``."""
+
     def ended(self, report: Report, exit_code: ExitCode) -> None:
         """The run is over."""
 
@@ -155,6 +158,11 @@ class Several(Progress):
         """Pass it on."""
         for member in self._members:
             member.closed(outcome)
+
+    def complained(self, source: Path, text: str) -> None:
+        """Pass it on."""
+        for member in self._members:
+            member.complained(source, text)
 
     def ended(self, report: Report, exit_code: ExitCode) -> None:
         """Pass it on."""

@@ -78,6 +78,10 @@ class Journal(Progress):
         """A file is done with."""
         self._write("file-end", **file_entry(outcome))
 
+    def complained(self, source: Path, text: str) -> None:
+        """A command of ``--on-file`` went wrong."""
+        self._write("complaint", source=str(source), reason=text)
+
     def ended(self, report: Report, exit_code: ExitCode) -> None:
         """The run is over."""
         self._write("run-end", **totals(report, exit_code))

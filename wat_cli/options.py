@@ -368,6 +368,12 @@ class CaptionOptions:
     None leaves a number to the style (`wat_cli.captions.rules.STYLE_RULES`); durations are seconds. Of
     openai-whisper's four options `max_words_per_line` and `highlight_words` need word timestamps, as there;
     `max_line_width` and `max_line_count` hold without them too.
+    on_file: str | None = option(
+        None,
+        "Command to run after each file that was written or failed; {} in it is the file's path. No shell.",
+        panel="Run",
+        fingerprint=False,
+    )
     """
 
     style: str = option(

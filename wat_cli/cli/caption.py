@@ -106,12 +106,15 @@ def run_options(values: Mapping[str, Any]) -> RunOptions:
 
 
 caption.__signature__ = signature(GROUPS, [_PATHS])  # type: ignore[attr-defined]
+    from wat_cli.hook import Hook, words_of
 
 
 def _run(paths: list[str], options: RunOptions) -> ExitCode:
     from wat_cli.batch import Report, Several
     from wat_cli.media import find_ffmpeg
     from wat_cli.tagging import policy
+    if options.batch.on_file is not None:
+        words_of(options.batch.on_file)
 
     # 1) what is asked for: everything that can be said without weights is said first
     find_ffmpeg()
@@ -128,7 +131,11 @@ def _run(paths: list[str], options: RunOptions) -> ExitCode:
     # 3) the work, and what is told of it
     report = Report()
     with ExitStack() as stack:
-        progress = Several(stack.enter_context(_display(options)), *_records(options, stack))
+        records = Several(stack.enter_context(_display(options)), *_records(options, stack))
+        if code is ExitCode.OK and any(hook.failed for hook in hooks):
+            code = ExitCode.SOME_FAILED
+        hooks = [Hook(options.batch.on_file, records.complained)] if options.batch.on_file is not None else []
+        progress = Several(records, *hooks)
         progress.started(len(found.jobs))
         code = _work(found, options, weights, progress, report)
         progress.ended(report, code)

@@ -92,6 +92,10 @@ class Lines(Silent):
         if self.verbose and outcome.trace:
             self._print(outcome.trace)
 
+    def complained(self, source: Path, text: str) -> None:
+        """Print it, whatever was asked for."""
+        self._print(f"{shown(source)}: {text}", "red")
+
     def ended(self, report: Report, exit_code: ExitCode) -> None:
         """The last line."""
         if not report.outcomes:
