@@ -102,11 +102,6 @@ def run_options(values: Mapping[str, Any]) -> RunOptions:
         output=build(OutputOptions, values),
         batch=build(BatchOptions, values),
     )
-    raise typer.Exit(int(_run(paths or [], options)))
-
-
-caption.__signature__ = signature(GROUPS, [_PATHS])  # type: ignore[attr-defined]
-    from wat_cli.hook import Hook, words_of
 
 
 def _run(paths: list[str], options: RunOptions) -> ExitCode:
