@@ -106,14 +106,15 @@ def run_options(values: Mapping[str, Any]) -> RunOptions:
 
 def _run(paths: list[str], options: RunOptions) -> ExitCode:
     from wat_cli.batch import Report, Several
+    from wat_cli.hook import Hook, words_of
     from wat_cli.media import find_ffmpeg
     from wat_cli.tagging import policy
-    if options.batch.on_file is not None:
-        words_of(options.batch.on_file)
 
     # 1) what is asked for: everything that can be said without weights is said first
     find_ffmpeg()
     policy.resolve(options.tags)
+    if options.batch.on_file is not None:
+        words_of(options.batch.on_file)
     found = _discover(paths, options)
     if options.output.to_stdout:
         return _to_stdout(found, options)
@@ -127,12 +128,12 @@ def _run(paths: list[str], options: RunOptions) -> ExitCode:
     report = Report()
     with ExitStack() as stack:
         records = Several(stack.enter_context(_display(options)), *_records(options, stack))
-        if code is ExitCode.OK and any(hook.failed for hook in hooks):
-            code = ExitCode.SOME_FAILED
         hooks = [Hook(options.batch.on_file, records.complained)] if options.batch.on_file is not None else []
         progress = Several(records, *hooks)
         progress.started(len(found.jobs))
         code = _work(found, options, weights, progress, report)
+        if code is ExitCode.OK and any(hook.failed for hook in hooks):
+            code = ExitCode.SOME_FAILED
         progress.ended(report, code)
     return code
 
