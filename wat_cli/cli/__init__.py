@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import wat_cli
-from wat_cli.cli import caption, review
+from wat_cli.cli import caption, labels, review
 from wat_cli.cli.check import check
 from wat_cli.cli.config import config, configurable
 from wat_cli.cli.doctor import doctor
@@ -52,6 +52,7 @@ app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG)(caption.capti
 app.command("render", cls=FamiliarCommand)(render)
 app.command("check", cls=FamiliarCommand)(check)
 app.command("review", cls=FamiliarCommand, epilog=review.EPILOG)(review.review)
+app.command("labels", cls=FamiliarCommand, epilog=labels.EPILOG)(labels.labels)
 app.command("config", cls=FamiliarCommand)(config)
 app.command("doctor", cls=FamiliarCommand)(configurable(doctor))
 app.command("train", cls=FamiliarCommand)(configurable(train))
