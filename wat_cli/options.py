@@ -324,6 +324,12 @@ class BatchOptions:
     retry_failed: bool = option(
         False, "Do only the inputs that failed when they were last tried.", panel="Input", fingerprint=False
     )
+    skip_subtitled: bool = option(
+        False,
+        "Leave out films that have subtitles in the captions' language: a track, or a file that wat did not write.",
+        panel="Input",
+        fingerprint=False,
+    )
     min_age: float = option(
         0.0,
         "Leave files for the next run that were changed less than so many seconds ago.",
@@ -341,15 +347,15 @@ class BatchOptions:
         None, "Write a JSON line for each event of the run; - for standard output.", panel="Run", fingerprint=False
     )
     summary: Path | None = option(None, "Write what the run came to, as JSON.", panel="Run", fingerprint=False)
+    on_file: str | None = option(
+        None,
+        "Command to run after each file that was written or failed; {} in it is the file's path. No shell.",
+        panel="Run",
+        fingerprint=False,
+    )
     quiet: bool = option(False, "Say nothing but errors.", panel="Run", short="-q", fingerprint=False)
     verbose: bool = option(
         False, "Say more: tracks, models, timings, tracebacks.", panel="Run", short="-v", fingerprint=False
-    )
-    skip_subtitled: bool = option(
-        False,
-        "Leave out films that have subtitles in the captions' language: a track, or a file that wat did not write.",
-        panel="Input",
-        fingerprint=False,
     )
 
     def __post_init__(self) -> None:
@@ -368,12 +374,6 @@ class CaptionOptions:
     None leaves a number to the style (`wat_cli.captions.rules.STYLE_RULES`); durations are seconds. Of
     openai-whisper's four options `max_words_per_line` and `highlight_words` need word timestamps, as there;
     `max_line_width` and `max_line_count` hold without them too.
-    on_file: str | None = option(
-        None,
-        "Command to run after each file that was written or failed; {} in it is the file's path. No shell.",
-        panel="Run",
-        fingerprint=False,
-    )
     """
 
     style: str = option(
