@@ -7,6 +7,7 @@ Names and defaults of openai-whisper's options are openai-whisper's (20250625).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -26,6 +27,10 @@ WHISPER_DIFFERENCES = {
     "verbose": "replaced by -q and -v, which say less and more about the run",
 }
 """The options of openai-whisper's command line whose default or meaning differs here. All others are as there."""
+
+
+MOST_SHARDS = 256
+"""Parts that one file can be cut into."""
 
 
 def option(
@@ -115,6 +120,11 @@ class TranscribeOptions:
         panel="Speech",
     )
     seed: int = option(0, "Seed of the sampling above temperature 0.", panel="Decoding")
+    shards: str | None = option(
+        None,
+        "Cut a long file at its silences into so many parts at most, or auto, that are decoded together: faster, and the text near the cuts may differ.",
+        panel="Decoding",
+    )
 
     def __post_init__(self) -> None:
         _check(self.task in ("transcribe", "translate"), f"--task {self.task}: it is transcribe or translate")
@@ -124,12 +134,23 @@ class TranscribeOptions:
             code = language_code(self.language)
             _check(code is not None, f"--language {self.language}: Whisper does not know it, by code or by name")
             object.__setattr__(self, "language", code)
+        self._check_shards()
         _check(self.temperature >= 0.0, f"--temperature {self.temperature}: it cannot be negative")
         _check(self.patience is None or self.beam_size is not None, "--patience needs --beam-size")
         _check(
             all(point >= 0 for point in self.clips),
             f"--clip-timestamps {self.clip_timestamps}: times cannot be negative",
         )
+
+    def _check_shards(self) -> None:
+        if self.shards is None:
+            return
+        number = int(self.shards) if re.fullmatch("[0-9]{1,4}", self.shards) else 0
+        allowed = self.shards == "auto" or 1 <= number <= MOST_SHARDS
+        _check(allowed, f"--shards {self.shards}: it is auto, or a number from 1 to {MOST_SHARDS}")
+        object.__setattr__(self, "shards", "auto" if not number else str(number) if number > 1 else None)
+        uncut = self.shards is None or self.clips in ((), (0.0,))
+        _check(uncut, "--shards and --clip-timestamps exclude each other")
 
     @property
     def clips(self) -> tuple[float, ...]:

@@ -9,8 +9,12 @@ not count; its checksum says which.
 from __future__ import annotations
 
 import json
+import os
 import struct
+import sys
 import zlib
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +44,10 @@ class WindowRecord:
 
 
 class ResumeLog:
-    """The records of one file, first read again, then written on.
+    """The records of one file: those of an earlier run, and those that are added.
+
+    A file that is cut into shards has its windows heard in no order; each shard has `pages` of its own in the log, and
+    the log itself is that of a file that is not cut.
 
     Context manager: leaving it closes the file, which stays for the next run unless `discard` was called.
     """
@@ -54,37 +61,53 @@ class ResumeLog:
             path.unlink()
         self._path, self._head = path, FIRST_BYTES + key.encode() + b"\n"
         self._file: BinaryIO = path.open("r+b" if path.exists() else "w+b")
-        self._recalling = self._file.read(len(self._head)) == self._head
-        if not self._recalling:
-            self._restart()
+        self._found: list[_Place] = []
+        self._pages: list[Pages] = []
+        if self._file.read(len(self._head)) == self._head:
+            self._found = list(self._places())
+            self.cut(self._file.tell())
+        else:
+            self._file.seek(0)
+            self._file.write(self._head)
+            self.cut(len(self._head))
         self.recalled = 0
         """Windows that were not heard again."""
 
-    def _restart(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(self._head)
-        self._file.flush()
+    def pages(self, first: int, stop: int) -> Pages:
+        """The records of the windows that begin at mel frames from `first` on and before `stop`."""
+        self._pages.append(Pages(self, deque(place for place in self._found if first <= place.seek < stop)))
+        return self._pages[-1]
 
     def recall(self, seek: int, size: int) -> WindowRecord | None:
         """The record of the window that is to be heard next; None from the first one on that is not there."""
-        if not self._recalling:
-            return None
-        place = self._file.tell()
-        record = self._read()
-        if record is not None and (record.seek, record.size) == (seek, size):
-            self.recalled += 1
-            return record
-        self._recalling = False
-        self._file.seek(place)
-        self._file.truncate()
-        return None
+        whole = self._pages[0] if self._pages else self.pages(0, sys.maxsize)
+        return whole.recall(seek, size)
 
     def keep(self, record: WindowRecord) -> None:
         """Add a record; it outlasts this process at once."""
-        self._recalling = False
+        self._file.seek(0, os.SEEK_END)
         self._file.write(_pack(record))
         self._file.flush()
+
+    def record(self, offset: int) -> WindowRecord | None:
+        """The record that begins at this byte; None if there is none."""
+        self._file.seek(offset)
+        return self._read()
+
+    def cut(self, offset: int) -> None:
+        """Forget the records from this byte on."""
+        self._file.truncate(offset)
+        self._file.flush()
+        for pages in self._pages:
+            pages.forget(offset)
+
+    def _places(self) -> Iterator[_Place]:
+        """Where the whole records begin; ends at the end of the last one."""
+        offset = self._file.tell()
+        while (record := self._read()) is not None:
+            yield _Place(record.seek, record.size, offset)
+            offset = self._file.tell()
+        self._file.seek(offset)
 
     def _read(self) -> WindowRecord | None:
         frame = self._file.read(_FRAME.size)
@@ -109,6 +132,44 @@ class ResumeLog:
     def discard(self) -> None:
         """Remove the log: the file is done, or what it holds is of no use."""
         self._path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a record lies in the log."""
+
+    seek: int
+    size: int
+    offset: int
+
+
+class Pages:
+    """The records of a file or of one of its shards, first read again in the order in which they were kept."""
+
+    def __init__(self, log: ResumeLog, ahead: deque[_Place]) -> None:
+        self._log, self._ahead = log, ahead
+
+    def recall(self, seek: int, size: int) -> WindowRecord | None:
+        """The record of the window that is to be heard next; None from the first one on that is not there."""
+        if not self._ahead:
+            return None
+        place = self._ahead.popleft()
+        if (place.seek, place.size) == (seek, size) and (record := self._log.record(place.offset)) is not None:
+            self._log.recalled += 1
+            return record
+        self._ahead.clear()
+        self._log.cut(place.offset)
+        return None
+
+    def forget(self, offset: int) -> None:
+        """Leave out the records from this byte on: they are gone, and their windows will be heard again."""
+        while self._ahead and self._ahead[-1].offset >= offset:
+            self._ahead.pop()
+
+    def keep(self, record: WindowRecord) -> None:
+        """Add a record; it outlasts this process at once."""
+        self._ahead.clear()
+        self._log.keep(record)
 
 
 def _pack(record: WindowRecord) -> bytes:

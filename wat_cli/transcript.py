@@ -153,6 +153,8 @@ class Hearing:
     tagger_passes: int = 0
     """Passes of a second encoder used for the sounds only (``--tagger``)."""
     language_probability: float | None = None
+    joins: tuple[float, ...] = ()
+    """Seconds at which the file was cut into shards that were decoded side by side (``--shards``)."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from wat_cli.options import TranscribeOptions
 from wat_cli.resume import WindowRecord
 from wat_cli.seek import SAMPLE_RATE, FileSeek, Window
 from wat_cli.tagging.grid import WHAT, WHEN, Placement, TagAccumulator, batches, place_window
-from wat_cli.transcript import HeadTuning, Hearing
+from wat_cli.transcript import HeadTuning
 
 _SCAN_SAMPLES = 60 * SAMPLE_RATE
 
@@ -46,28 +46,43 @@ class Pcm(Protocol):
     def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
 
 
-class File:
-    """One file in the engine: its place, the window under way, and what its tags add up to."""
+class Recording:
+    """What all shards of a file share: its samples, its loudest mel, its language, and what its tags add up to."""
 
-    def __init__(
-        self, models: Models, pcm: Pcm, options: TranscribeOptions, tags: bool, progress: Callable[[float], None]
-    ) -> None:
-        self.models, self.pcm, self.options = models, pcm, options
+    def __init__(self, models: Models, pcm: Pcm, options: TranscribeOptions, tags: bool) -> None:
+        self.models, self.pcm = models, pcm
         self.frames = content_frames(pcm.samples)
-        self.seek = FileSeek(self.frames, options, models.model.dims.n_text_ctx, progress)
         self.language = _language_code(options.language, models.model)
         self.language_probability: float | None = None
         head = models.head
         tuned = models.tuning
         self.tags = TagAccumulator(self.frames, head.classes, tuned) if tags and head is not None else None
-        self._log_max = {model.dims.n_mels: 0.0 for model in (models.model, models.tagger) if model is not None}
-        for n_mels in self._log_max:
-            self._log_max[n_mels] = _log_mel_maximum(pcm, n_mels)
+        self.log_max = {model.dims.n_mels: 0.0 for model in (models.model, models.tagger) if model is not None}
+        for n_mels in self.log_max:
+            self.log_max[n_mels] = _log_mel_maximum(pcm, n_mels)
+
+
+class File:
+    """One file in the engine, or one shard of it: its place and the window under way."""
+
+    def __init__(
+        self, recording: Recording, options: TranscribeOptions, progress: Callable[[float], None], first: bool = True
+    ) -> None:
+        """`options.clips` are the shard's; the `first` shard detects the language for the others."""
+        self.recording, self.models, self.pcm, self.options = recording, recording.models, recording.pcm, options
+        self.tags = recording.tags
+        self.seek = FileSeek(recording.frames, options, self.models.model.dims.n_text_ctx, progress)
+        self._first = first
         self.passes = self.tagger_passes = 0
         self._window: Window | None = None
         self._encoded: Encoded | None = None
         self.logits: list[NDArray[np.float32]] = []
         """What the head said about the window under way, in the order of its calls."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can begin: all shards but the first wait for the language."""
+        return self._first or self.recording.language is not None
 
     def encoded(self, window: Window) -> Encoded:
         """The features of `window`: encoded, and tagged, the first time it is asked for."""
@@ -91,7 +106,7 @@ class File:
 
     def _mel(self, window: Window, model: WhisperAT) -> Tensor:
         n_mels = model.dims.n_mels
-        return window_mel(self.pcm.read, window.seek, window.size, self._log_max[n_mels], n_mels)[None]
+        return window_mel(self.pcm.read, window.seek, window.size, self.recording.log_max[n_mels], n_mels)[None]
 
     def _tag(self, place: Placement, layer_features: Tensor) -> None:
         head, tags = self.models.head, self.tags
@@ -116,32 +131,22 @@ class File:
 
     def tokenizer(self, encoded: Encoded) -> Tokenizer:
         """The tokenizer of the file's language, which is detected from `encoded` where it was not given."""
-        model = self.models.model.model
-        if self.language is None:
-            _, probabilities = detect_language(model, encoded.audio_features[0])
+        recording = self.recording
+        if recording.language is None:
+            _, probabilities = detect_language(self.models.model.model, encoded.audio_features[0])
             assert isinstance(probabilities, dict)
-            self.language = max(probabilities, key=lambda code: probabilities[code])
-            self.language_probability = probabilities[self.language]
+            recording.language = max(probabilities, key=lambda code: probabilities[code])
+            recording.language_probability = probabilities[recording.language]
         return self.vocabulary()
 
     def vocabulary(self) -> Tokenizer:
         """The tokenizer of the file's language, which is known."""
         model = self.models.model.model
         return get_tokenizer(
-            model.is_multilingual, num_languages=model.num_languages, language=self.language, task=self.options.task
-        )
-
-    def hearing(self, segments: tuple[Any, ...]) -> Hearing:
-        """What was heard, once `segments` are complete."""
-        return Hearing(
-            duration=self.pcm.samples / SAMPLE_RATE,
-            language=self.language or "en",
-            segments=segments,
-            tags=self.tags.track() if self.tags is not None else None,
-            windows=self.seek.windows,
-            encoder_passes=self.passes,
-            tagger_passes=self.tagger_passes,
-            language_probability=self.language_probability,
+            model.is_multilingual,
+            num_languages=model.num_languages,
+            language=self.recording.language,
+            task=self.options.task,
         )
 
 

@@ -12,17 +12,23 @@ from wat_cli.resume import WindowRecord
 from wat_cli.seek import Decoded, DecodeRequest, LanguageRequest, Request, Window, WordsRequest
 
 
-class Notebook(Protocol):
-    """Keeps what each window was answered; `resume.ResumeLog` is one."""
+class Pages(Protocol):
+    """Keeps what each window was answered, in turn."""
 
     def recall(self, seek: int, size: int) -> WindowRecord | None: ...
     def keep(self, record: WindowRecord) -> None: ...
 
 
+class Notebook(Pages, Protocol):
+    """The same for a file that may be cut; `resume.ResumeLog` is one."""
+
+    def pages(self, first: int, stop: int) -> Pages: ...
+
+
 class Notes:
     """Answers a file's requests from its notebook as far as that goes, and notes what the models answer after it."""
 
-    def __init__(self, file: File, notebook: Notebook) -> None:
+    def __init__(self, file: File, notebook: Pages) -> None:
         self._file, self._notebook = file, notebook
         self._window: Window | None = None
         self._recalled: deque[Any] | None = None
@@ -55,7 +61,7 @@ class Notes:
     def _noted(self, request: Request, answer: Any) -> Any:
         match request:
             case LanguageRequest():
-                return [self._file.language, self._file.language_probability]
+                return [self._file.recording.language, self._file.recording.language_probability]
             case DecodeRequest():
                 return asdict(answer)
             case WordsRequest():
@@ -64,7 +70,7 @@ class Notes:
     def _again(self, request: Request, noted: Any) -> Any:
         match request:
             case LanguageRequest():
-                self._file.language, self._file.language_probability = noted
+                self._file.recording.language, self._file.recording.language_probability = noted
                 return self._file.vocabulary()
             case DecodeRequest():
                 return Decoded(**{**noted, "tokens": tuple(noted["tokens"])})

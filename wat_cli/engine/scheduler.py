@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
-from wat_cli.engine.file import File, Models, Pcm
+from wat_cli.engine.file import File, Models, Pcm, Recording
 from wat_cli.engine.notes import Notebook, Notes
+from wat_cli.engine.shards import Shards
 from wat_cli.model.alignment import add_words
 from wat_cli.model.decoding import BatchDecoder, Text, Try
 from wat_cli.model.heads import Head
@@ -28,21 +29,24 @@ SLOTS = 8
 
 
 class _Ticket:
-    """One file's way through the scheduler."""
+    """One file's way, or one shard's, through the scheduler."""
 
     def __init__(self, file: File, notes: Notes | None) -> None:
         self.file, self.notes = file, notes
+        self.siblings: tuple[_Ticket, ...] = (self,)
+        """All shards of the file: what fails one of them fails all."""
         self.run: Generator[Request, Any, tuple[Segment, ...]] = file.seek.run()
         self.pending: DecodeRequest | None = None
         """What its slot is decoding."""
         self.loaded: int | None = None
         """Index of the window whose features are in its slot."""
-        self.hearing: Hearing | None = None
+        self.segments: tuple[Segment, ...] | None = None
         self.error: BaseException | None = None
 
     @property
     def done(self) -> bool:
-        return self.hearing is not None or self.error is not None
+        """Whether the whole file is: heard in all its shards, or failed in one."""
+        return self.error is not None or all(sibling.segments is not None for sibling in self.siblings)
 
 
 class Engine:
@@ -78,19 +82,21 @@ class Engine:
         the file are done, by whichever thread drives. What `notebook` recalls is not heard again, and what is heard is
         kept in it. Raises UsageError for a language that the model does not know.
         """
-        file = File(self.models, pcm, options, tags and self.models.head is not None, progress)
-        ticket = _Ticket(file, Notes(file, notebook) if notebook is not None else None)
+        shards = Shards(Recording(self.models, pcm, options, tags), options, progress)
+        notes = shards.notes(notebook)
+        tickets = tuple(_Ticket(file, pages) for file, pages in zip(shards.files, notes, strict=True))
+        for ticket in tickets:
+            ticket.siblings = tickets
         with self._turns:
-            self._arrivals.append(ticket)
-            while not ticket.done:
+            self._arrivals.extend(tickets)
+            while not tickets[0].done:
                 if self._driven:
                     self._turns.wait()
                 else:
-                    self._drive(ticket)
-        if ticket.error is not None:
-            raise ticket.error
-        assert ticket.hearing is not None
-        return ticket.hearing
+                    self._drive(tickets[0])
+        if tickets[0].error is not None:
+            raise tickets[0].error
+        return shards.hearing([ticket.segments or () for ticket in tickets])
 
     def _drive(self, ticket: _Ticket) -> None:
         """Drive the models until `ticket` is done, with the lock let go meanwhile."""
@@ -100,8 +106,7 @@ class Engine:
             while not ticket.done:
                 self._turn()
         except BaseException as error:
-            ticket.error = ticket.error or error
-            self._leave(ticket)
+            self._fail(ticket, error)
             raise
         finally:
             self._turns.acquire()
@@ -111,13 +116,23 @@ class Engine:
     def _turn(self) -> None:
         """Let waiting files into free slots, then take every running try one token further."""
         for slot, ticket in enumerate(self._slots):
-            if ticket is None and self._arrivals:
-                self._slots[slot] = arrived = self._arrivals.popleft()
+            if ticket is None and (arrived := self._next()) is not None:
+                self._slots[slot] = arrived
                 self._advance(slot, arrived, None)
         for slot, text in self.decoder.step():
             ticket = self._slots[slot]
-            assert ticket is not None and ticket.pending is not None
+            if ticket is None:  # failed with another shard of its file in this very step
+                continue
+            assert ticket.pending is not None
             self._advance(slot, ticket, self._noted(ticket, ticket.pending, _decoded(ticket.pending, text)))
+
+    def _next(self) -> _Ticket | None:
+        """The file or shard that waits longest and can begin."""
+        with self._turns:
+            arrived = next((ticket for ticket in self._arrivals if ticket.file.ready), None)
+            if arrived is not None:
+                self._arrivals.remove(arrived)
+            return arrived
 
     def _advance(self, slot: int, ticket: _Ticket, answer: Any) -> None:
         """Send a file its answer and answer what it asks next, until its slot decodes or the file is done."""
@@ -126,7 +141,7 @@ class Engine:
                 try:
                     request = ticket.run.send(answer)
                 except StopIteration as end:
-                    ticket.hearing = ticket.file.hearing(end.value)
+                    ticket.segments = end.value
                     self._leave(ticket)
                     return
                 if ticket.notes is not None:
@@ -143,20 +158,24 @@ class Engine:
                     answer = self._answer(ticket.file, request)
                 self._noted(ticket, request, answer)
         except BaseException as error:
-            ticket.error = error
-            self._leave(ticket)
+            self._fail(ticket, error)
             if not isinstance(error, Exception):
                 raise  # an interrupt; what is wrong with one file leaves the others alone
 
+    def _fail(self, ticket: _Ticket, error: BaseException) -> None:
+        for sibling in ticket.siblings:
+            sibling.error = sibling.error or error
+            self._leave(sibling)
+
     def _leave(self, ticket: _Ticket) -> None:
-        """Free a file's slot and wake the thread that waits for it."""
+        """Free a ticket's slot and wake the thread that waits for it."""
         for slot, holder in enumerate(self._slots):
             if holder is ticket:
                 self._slots[slot] = None
                 self.decoder.drop(slot)
-        if ticket in self._arrivals:
-            self._arrivals.remove(ticket)
         with self._turns:
+            if ticket in self._arrivals:
+                self._arrivals.remove(ticket)
             self._turns.notify_all()
 
     def _answer(self, file: File, request: LanguageRequest | WordsRequest) -> Any:
