@@ -111,6 +111,26 @@ def test_silence_gives_no_srt_and_says_so(tmp_path: Path) -> None:
     assert caption(source).up_to_date
 
 
+def test_another_tuning_of_the_head_makes_the_work_to_be_done_again(talk: Path, tmp_path: Path) -> None:
+    """The numbers beside a head's checkpoint decide its captions as its weights do."""
+    head = tmp_path / "head.pt"
+    weights = ResolvedWeights(WEIGHTS.asr, WeightFile("head", head, "b" * 64), None)
+
+    def again() -> tuple[Status, str]:
+        worker = Captioner(setting_of(DEFAULTS, weights), FakeEngine, Progress())
+        (outcome,) = run([job_for(talk)], worker)
+        return outcome.status, outcome.reason
+
+    assert again() == (Status.WRITTEN, "")
+    assert again() == (Status.SKIPPED, "up to date")
+    for text in ('{"threshold": 0.4}', '{"threshold": 0.3}', '{"threshold": 0.3, "lag": 0.2}'):
+        head.with_suffix(".json").write_text(text)
+        assert again() == (Status.WRITTEN, ""), text
+        assert again() == (Status.SKIPPED, "up to date")
+    head.with_suffix(".json").write_text('{"threshold": 0.3, "lag": 0.2, "note": "read by people"}')
+    assert again() == (Status.SKIPPED, "up to date")
+
+
 # --- done before ------------------------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,7 @@ OWN = {
         "media",
         "checkpoints",
         "sidecar",
+        "tagging",
         "outputs",
         "captioning",
         "rendering",

@@ -24,7 +24,8 @@ from wat_cli.embed import NoCopy
 from wat_cli.errors import ExitCode, InWork, MediaError, NoAudioTrack, OutputError, Subtitled, shown
 from wat_cli.media import AudioStream, MediaInfo
 from wat_cli.options import RunOptions
-from wat_cli.transcript import ModelIdentity
+from wat_cli.tagging.tuning import head_tuning
+from wat_cli.transcript import HeadTuning, ModelIdentity
 
 _BUGS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 """What goes wrong inside with one file, torch's errors among them, is no reason to lose the rest."""
@@ -171,13 +172,16 @@ class Several(Progress):
 
 
 def setting_of(options: RunOptions, weights: ResolvedWeights) -> Setting:
-    """What all files of a run share, and its fingerprint."""
+    """What all files of a run share, and its fingerprint; CheckpointError where the head's tuning cannot be."""
+    tuning = HeadTuning()
     models = {"asr": _identity(weights.asr)}
     if weights.head is not None:
         models["tagger"] = _identity(weights.head)
+        tuning = head_tuning(weights.head.path)
     if weights.second_encoder is not None:
         models["tagger_encoder"] = _identity(weights.second_encoder)
-    return Setting(options, models, _versions(), sidecar.fingerprint(options.settings, models))
+    fingerprint = sidecar.fingerprint(options.settings, models, tuning)
+    return Setting(options, models, _versions(), fingerprint, tuning)
 
 
 def _identity(file: WeightFile) -> ModelIdentity:

@@ -14,15 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 import wat_cli
 from wat_cli import outputs, sidecar
 from wat_cli.captions import formats
-from wat_cli.captions.cues import cues_from
+from wat_cli.captions.cues import Layout, cues_from
 from wat_cli.captions.formats import origin_note
 from wat_cli.discovery import Job
 from wat_cli.errors import ForeignOutput, MediaError, Subtitled, printable, shown
 from wat_cli.media import SAMPLE_RATE, AudioStream, MediaInfo, PcmSpool, choose_track, decode_pcm, probe
-from wat_cli.options import RunOptions, TranscribeOptions, settings_of
+from wat_cli.options import CaptionOptions, RunOptions, TranscribeOptions, settings_of
 from wat_cli.resume import ResumeLog
 from wat_cli.subtitled import found_subtitles
 from wat_cli.tagging import policy
@@ -32,7 +35,16 @@ from wat_cli.tagging.npz import score_file
 from wat_cli.tagging.own_labels import spread
 from wat_cli.tagging.text import split_sound_text
 from wat_cli.tagging.voice import unvoiced
-from wat_cli.transcript import BrokenLayoutRule, Hearing, ModelIdentity, Segment, SoundEvent, Source, Transcript
+from wat_cli.transcript import (
+    BrokenLayoutRule,
+    HeadTuning,
+    Hearing,
+    ModelIdentity,
+    Segment,
+    SoundEvent,
+    Source,
+    Transcript,
+)
 
 SHORT_SECONDS, SHORT_SHARE = 2.0, 0.05
 """How far the audio may stay behind what the container claims, in seconds and as a share: estimates are rough."""
@@ -46,12 +58,20 @@ class Dropped(Exception):
     """The run was interrupted while it worked for this file, which the next run goes on with."""
 
 
+class Pcm(Protocol):
+    """A file's samples: 16 kHz, one channel; `media.PcmSpool` is one."""
+
+    @property
+    def samples(self) -> int: ...
+    def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
+
+
 class Hearer(Protocol):
     """What captioning needs of an engine; `wat_cli.engine.Engine` is one."""
 
     def hear(
         self,
-        pcm: PcmSpool,
+        pcm: Pcm,
         options: TranscribeOptions,
         tags: bool = ...,
         progress: Callable[[float], None] = ...,
@@ -67,6 +87,8 @@ class Setting:
     models: Mapping[str, ModelIdentity]
     versions: Mapping[str, str]
     fingerprint: str
+    tuning: HeadTuning = HeadTuning()
+    """How the head's scores are read."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +153,7 @@ def _differs_in_layout_only(before: Transcript, setting: Setting) -> bool:
     layout = settings_of([setting.options.captions])
     as_before = {name: before.settings.get(name) for name in layout}
     settings = {**setting.options.settings, **as_before}
-    return sidecar.fingerprint(settings, setting.models) == before.fingerprint
+    return sidecar.fingerprint(settings, setting.models, setting.tuning) == before.fingerprint
 
 
 def _is_source(source: Source, path: Path) -> bool:
@@ -223,8 +245,6 @@ def transcribe(
     after = job.source.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise MediaError(f"{shown(job.source)}: it changed while it was read; run again when it is finished")
-    with watch("events"):
-        events = decide_events(hearing, options)
     source = Source(
         path=_relative(job.source, job.outputs.sidecar.parent),
         size=before.st_size,
@@ -233,19 +253,24 @@ def transcribe(
         track=track.index,
         track_language=track.language,
     )
-    transcript = Transcript(
+    with watch("events"):
+        return transcript_of(hearing, source, setting, shortfall(info, track, hearing.duration)), watch
+
+
+def transcript_of(hearing: Hearing, source: Source, setting: Setting, incomplete: str = "") -> Transcript:
+    """What is kept of a source, from what was heard in it: its events decided, its doubtful text found."""
+    return Transcript(
         source=source,
         hearing=hearing,
-        events=events,
+        events=decide_events(hearing, setting.options),
         models=dict(setting.models),
-        settings=options.settings,
+        settings=setting.options.settings,
         versions=dict(setting.versions),
         labels=_labels(hearing),
         hallucinations=_hallucinations(hearing),
-        incomplete=shortfall(info, track, hearing.duration),
+        incomplete=incomplete,
         fingerprint=setting.fingerprint,
     )
-    return transcript, watch
 
 
 def shortfall(info: MediaInfo, track: AudioStream, heard: float) -> str:
@@ -295,8 +320,7 @@ def render(
 
     The transcript that comes back knows which events found a place in the captions, and what a reader should know.
     """
-    segments, left_out = spoken_segments(transcript, options.captions.drop_hallucinations)
-    layout = cues_from(segments, transcript.events, transcript.source.duration, options.captions)
+    layout, segments, left_out = laid_out(transcript, options.captions)
     origin = origin_note(wat_cli.__version__, [model.name for model in transcript.models.values()])
     contents: dict[str, bytes | None] = {}
     notes = [f"left out as a probable hallucination: {segment.text.strip()}" for segment in left_out]
@@ -308,6 +332,12 @@ def render(
     broken = [BrokenLayoutRule(b.cue, b.start_ms / 1000, b.rule, b.detail) for b in layout.broken_rules]
     rendered = dataclasses.replace(transcript, events=layout.events, notes=tuple(notes), broken_rules=tuple(broken))
     return rendered, contents
+
+
+def laid_out(transcript: Transcript, options: CaptionOptions) -> tuple[Layout, list[Segment], list[Segment]]:
+    """The captions of what was heard, the segments in them, and those left out as hallucinations."""
+    segments, left_out = spoken_segments(transcript, options.drop_hallucinations)
+    return cues_from(segments, transcript.events, transcript.source.duration, options), segments, left_out
 
 
 def spoken_segments(transcript: Transcript, drop_hallucinations: bool) -> tuple[list[Segment], list[Segment]]:

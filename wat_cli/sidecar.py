@@ -24,6 +24,7 @@ from wat_cli.tagging.sparse import sparse_tags, tags_from
 from wat_cli.transcript import (
     SCHEMA_VERSION,
     BrokenLayoutRule,
+    HeadTuning,
     Hearing,
     ModelIdentity,
     Segment,
@@ -34,6 +35,9 @@ from wat_cli.transcript import (
 )
 
 Value = TypeVar("Value")
+
+UNTUNED = HeadTuning()
+"""How a head's scores are read that came without numbers of its own."""
 
 MAX_BYTES = 256 * 2**20
 """A larger file is not read as a sidecar: ten hours of captions and tags take a tenth of it."""
@@ -68,18 +72,22 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(settings: Mapping[str, Any], models: Mapping[str, ModelIdentity]) -> str:
-    """Hash of everything besides the input that decides a result: options, the files they name, and weights.
+def fingerprint(
+    settings: Mapping[str, Any], models: Mapping[str, ModelIdentity], tuning: HeadTuning = UNTUNED
+) -> str:
+    """Hash of everything besides the input that decides a result: options, the files they name, weights and tuning.
 
     Two runs with one fingerprint give the same captions for the same input on the same kind of device.
 
     Args:
         settings: the options that decide a result (`RunOptions.settings`); of a file its content counts.
         models: the weights by role; their hashes count, not their names or places.
+        tuning: how the head's scores are read.
     """
     values = {name: sha256_of_file(value) if isinstance(value, Path) else value for name, value in settings.items()}
     weights = {role: identity.sha256 for role, identity in models.items()}
-    return sha256(_canonical({"settings": values, "weights": weights, "schema": SCHEMA_VERSION}))
+    decided = {"settings": values, "weights": weights, "tuning": dataclasses.asdict(tuning), "schema": SCHEMA_VERSION}
+    return sha256(_canonical(decided))
 
 
 def _canonical(document: Any) -> bytes:
@@ -122,6 +130,7 @@ def to_document(transcript: Transcript) -> dict[str, Any]:
         "encoder_passes": hearing.encoder_passes,
         "windows": hearing.windows,
         "tagger_passes": hearing.tagger_passes,
+        "joins": list(hearing.joins),
         "source": dataclasses.asdict(transcript.source),
         "duration": hearing.duration,
         "language": hearing.language,
@@ -272,6 +281,7 @@ def _transcript(document: dict[str, Any], with_tags: bool) -> Transcript:
         encoder_passes=_checked(int, document["encoder_passes"]),
         tagger_passes=_checked(int, document["tagger_passes"]),
         language_probability=_checked(float | None, document["language_probability"]),
+        joins=tuple(_checked(float, join) for join in _checked(list, document.get("joins", []))),
     )
     return Transcript(
         source=_instance(Source, document["source"]),
