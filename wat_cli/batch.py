@@ -229,17 +229,9 @@ class Captioner:
             outcome = Outcome(job.source, Status.FAILED, _without_name(error, job))
         except OSError as error:
             outcome = Outcome(job.source, Status.FAILED, error.strerror or str(error))
-        self.in_work.remove(job)
+        self.in_work.pop(job.source, None)
         self.progress.closed(outcome)
         return outcome
-
-    def content(self, job: Job, name: str) -> bytes:
-        """The one output of the format `name`, for standard output; nothing is written. Raises any `WatError`."""
-        self.progress.opened(job)
-        opened = captioning.open_media(job, self.setting.options)
-        transcript, _ = captioning.transcribe(job, opened, self.engine, self.setting, self.progress)
-        transcript, contents = captioning.render(transcript, [] if name == "json" else [name], self.setting.options)
-        return sidecar.to_json(transcript) if name == "json" else contents[name] or b""
 
     def _caption(self, job: Job, started: float) -> Outcome:
         outcome = self._captions(job, started)

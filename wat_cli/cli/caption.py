@@ -29,8 +29,8 @@ from wat_cli.options import (
 )
 
 if TYPE_CHECKING:
+    from wat_cli.api import Model
     from wat_cli.batch import Captioner, Outcome, Progress, Report
-    from wat_cli.captioning import Hearer
     from wat_cli.checkpoints import ResolvedWeights
     from wat_cli.cli.progress import Lines
     from wat_cli.discovery import Discovery, Job
@@ -250,12 +250,14 @@ def _weights(options: RunOptions) -> ResolvedWeights:
 def _captioner(options: RunOptions, weights: ResolvedWeights, progress: Progress) -> Captioner:
     from wat_cli.batch import Captioner, setting_of
 
-    def load() -> Hearer:
-        from wat_cli.engine import load_engine
+    return Captioner(setting_of(options, weights), _model(options, weights).engine, progress)
 
-        return load_engine(weights, options.model)
 
-    return Captioner(setting_of(options, weights), load, progress)
+def _model(options: RunOptions, weights: ResolvedWeights) -> Model:
+    """The model, which is loaded when it is first needed."""
+    from wat_cli.api import Model
+
+    return Model(options.model, weights)
 
 
 def _display(options: RunOptions) -> Lines:
@@ -293,11 +295,14 @@ def _dry_run(found: Discovery, options: RunOptions) -> ExitCode:
 
 def _to_stdout(found: Discovery, options: RunOptions) -> ExitCode:
     """Caption the one file; its one output goes to stdout and nothing to the disk."""
+    from wat_cli import api
+
     if len(found.jobs) != 1 or found.refused:
         raise UsageError(f"--output-dir - takes one file; there are {len(found.jobs) + len(found.refused)}")
     with _display(options) as display, _terminable():
         display.started(1)
-        data = _captioner(options, _weights(options), display).content(found.jobs[0], options.output.formats[0])
-    sys.stdout.buffer.write(data)
+        display.opened(found.jobs[0])
+        captioned = api.caption(_model(options, _weights(options)), found.jobs[0].source, options, progress=display)
+    sys.stdout.buffer.write(captioned.render(options.output.formats[0]).encode())
     sys.stdout.buffer.flush()
     return ExitCode.OK
