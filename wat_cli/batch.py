@@ -229,7 +229,7 @@ class Captioner:
             outcome = Outcome(job.source, Status.FAILED, _without_name(error, job))
         except OSError as error:
             outcome = Outcome(job.source, Status.FAILED, error.strerror or str(error))
-        self.in_work.pop(job.source, None)
+        self.in_work.remove(job)
         self.progress.closed(outcome)
         return outcome
 

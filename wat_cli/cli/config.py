@@ -281,8 +281,8 @@ def config(
 ) -> None:
     """Print every option of wat caption with its value and where that comes from, as a file that sets them.
 
-    Weakest first: defaults, the user's file, wat.toml in the working folder, the environment (WAT_BEAM_SIZE for
-    --beam-size), the command line. With --config FILE that file is read instead of the two.
+    Weakest first: defaults, the user's file, wat.toml in the working folder, the environment (WAT_BEAM_SIZE), the
+    command line. A file that is named by --config is read instead of the two.
     """
     import json
     import sys
