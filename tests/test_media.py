@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.mutants import make_mutants
+from stress.broken_media import make_mutants
 from wat_cli.errors import FFmpegMissing, MediaError, NoAudioTrack, OutputError, UndecodableMedia, UsageError
 from wat_cli.media import (
     SAMPLE_RATE,
