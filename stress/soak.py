@@ -1,0 +1,55 @@
+"""Thousands of short files in one run: memory and open files stay what they were."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+from stress.media import short_films
+from stress.results import Result
+from stress.runs import Program, Run, events, hold, outcomes
+
+WARM_UP = 0.1
+"""Share of the files after which memory and open files count as settled."""
+GROWTH = 16 << 20
+"""Bytes by which the resident memory may grow from the second tenth of the run to its last, medians of both."""
+
+
+def make_media(folder: Path, files: int = 2000) -> Path:
+    """Plain WAV files of 2 to 5.5 s, in folders of a hundred."""
+    for path in short_films(folder, files, plain=True):
+        place = path.parent / path.stem[-4:-2]
+        place.mkdir(exist_ok=True)
+        path.rename(place / path.name)
+    return folder
+
+
+def prove(films: Path, rows: int = 20, program: Program | None = None) -> Result:
+    """Caption all of `films` in one run that tells what it holds whenever a file begins; raises `Broken`."""
+    count = sum(1 for path in films.rglob("*.wav"))
+    run = Run(program or Program(), [films], films.with_suffix(".trace"))
+    seconds = run.finish()
+    ended = outcomes(run.log)
+    hold([entry["status"] for entry in ended] == ["written"] * count, "not every file was written")
+    samples = [event for event in events(run.trace) if event.what in ("file", "end")]
+    hold(len(samples) == count + 1, f"{len(samples)} samples of {count} files")
+    # when a file begins the one before is over, and nothing of it may be held
+    tenth = count // 10
+    settled = samples[round(WARM_UP * count) : count]
+    early, late = (statistics.median(s.resident for s in part) for part in (settled[:tenth], settled[-tenth:]))
+    hold(late - early <= GROWTH, f"resident memory grew from {early / 2**20:.0f} to {late / 2**20:.0f} MiB")
+    handles = {sample.files for sample in settled}
+    hold(len(handles) == 1, f"open files vary between {min(handles)} and {max(handles)}")
+    audio = sum(entry["audio_seconds"] for entry in ended)
+    said = (
+        f"{count:,} files of 2 to 5.5 s in one run ({seconds:.0f} s, {audio:,.0f} s of audio) that tells what it holds "
+        f"whenever a file begins. Resident memory: {early / 2**20:.1f} MiB in the second tenth of the run, "
+        f"{late / 2**20:.1f} MiB in the last (medians), {samples[-1].peak / 2**20:.1f} MiB at the peak. Open files: "
+        f"{handles.pop()} throughout."
+    )
+    step = max(1, count // rows)
+    table = [
+        (f"{done:,}", f"{samples[done].resident / 2**20:.1f} MiB", str(samples[done].files), str(samples[done].threads))
+        for done in range(0, count, step)
+    ]
+    return Result(f"{count:,} files", said, (("files done", "resident memory", "open files", "threads"), *table))
