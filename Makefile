@@ -47,10 +47,11 @@ mini: speech sounds ## train the embedded model anew and put it into wat_cli/dat
 	$(ASR) short --speech build/speech --init build/mini/ctc.pt --out build/mini/short.pt $(if $(STEPS),--steps $(STEPS))
 	$(ASR) full $(POOLS) --init build/mini/short.pt --out build/mini/full.pt $(if $(STEPS),--steps $(STEPS))
 	$(ASR) polish $(POOLS) --init build/mini/full.pt --out build/mini/polish.pt $(if $(STEPS),--steps $(STEPS))
-	$(BIN)/python -m training.head features $(POOLS) --model build/mini/polish.pt --out build/mini/features $(if $(WINDOWS),--windows $(WINDOWS))
-	$(BIN)/python -m training.head train --features build/mini/features --out build/mini/head.pt
+	$(BIN)/python -m training.head $(POOLS) --model build/mini/polish.pt --out build/mini/windows $(if $(WINDOWS),--windows $(WINDOWS))
+	$(BIN)/wat train build/mini/windows.jsonl --features build/mini/windows.npy --labels audioset --recipe captions \
+		--batch 256 --model build/mini/polish.pt --output-dir build/mini/head --restart $(if $(STEPS),--epochs 1)
 	mkdir -p $(MINI)
-	$(BIN)/python -m training.ship build/mini/polish.pt --head build/mini/head.pt --out $(MINI)
+	$(BIN)/python -m training.ship build/mini/polish.pt --head build/mini/head/head.pt --out $(MINI)
 
 clean:
 	rm -rf build .venv

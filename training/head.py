@@ -1,42 +1,32 @@
-"""Train the embedded model's sound half on its frozen encoder: ``python -m training.head features|train ...``.
+"""Make what the embedded model's head is trained on: ``python -m training.head --model CHECKPOINT --out WINDOWS``.
 
-`features` mixes 30 s windows of speech and sounds and keeps what the encoder's layers make of them, pooled to 0.4 s
-in half precision. `train` fits a TL-Tr head (Gong et al. 2023, section 3) to decisions of 1.2 to 10 s at every
-position of those windows, so that one head can say *what* sounds over ten seconds and *when* over two.
+Mixes 30 s windows of speech and sounds and keeps what the frozen encoder's layers make of them, with what sounds when.
+`wat train` fits the head to that: ``wat train WINDOWS.jsonl --features WINDOWS.npy --labels audioset``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from training.sounds import SoundBank, Sounding, label_indices
 from training.voices import SAMPLE_RATE
 from training.windows import SpeechPool, coloured_noise, log_mel
-from wat_cli.model.tltr import PREFIX, TLTR
 from wat_cli.model.whisper_at import POOLING, WhisperAT, load_whisper
+from wat_cli.training.datasets import audioset_names
 
-CLASSES = 527
 WINDOW = 30.0
 BATCH = 8
-STEP = 0.4
 STEPS = 75
-LENGTHS = (3, 4, 5, 5, 5, 6, 8, 12, 18, 25)
-"""Steps of a decision, drawn evenly: 1.2 to 10 s, the short ones most often."""
-WHOLE = 2.0
-"""Seconds of a sound that are enough to call it present in a long decision."""
 
 
 def mix_window(pool: SpeechPool, bank: SoundBank, rng: random.Random) -> tuple[NDArray[np.float32], list[Sounding]]:
@@ -91,7 +81,7 @@ def _as_is(batch: object) -> object:
 
 
 def make_features(model: WhisperAT, mixed: MixedWindows, out: Path) -> None:
-    """Write ``OUT.npy`` [windows, layers, 75, width] (half precision) and ``OUT.json`` (what sounds in each)."""
+    """Write ``OUT.npy`` [windows, layers, 75, width] (half precision) and ``OUT.jsonl``, the windows' manifest."""
     shape = (mixed.windows, model.dims.n_audio_layer, STEPS, model.dims.n_audio_state)
     features = np.lib.format.open_memmap(out.with_suffix(".npy"), "w+", np.float16, shape)
     truth: list[list[Sounding]] = []
@@ -108,102 +98,37 @@ def make_features(model: WhisperAT, mixed: MixedWindows, out: Path) -> None:
         if len(truth) % 400 == 0:
             print(f"{len(truth)} windows, {time.monotonic() - started:.0f}s", flush=True)
     features.flush()
-    rows = [[(s.start, s.end, s.labels) for s in sounding] for sounding in truth]
-    out.with_suffix(".json").write_text(json.dumps(rows))
+    write_manifest(truth, out.with_suffix(".jsonl"))
 
 
-class Decisions:
-    """Draws decisions of one length with their soft targets from the windows that `make_features` wrote."""
-
-    def __init__(self, path: Path) -> None:
-        self.features = torch.from_numpy(np.load(path.with_suffix(".npy")))
-        rows = json.loads(path.with_suffix(".json").read_text())
-        most = max(len(row) for row in rows)
-        self.times = torch.zeros(len(rows), most, 2)
-        self.labels = torch.zeros(len(rows), most, CLASSES, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            for j, (start, end, labels) in enumerate(row):
-                self.times[i, j] = torch.tensor([start, end])
-                self.labels[i, j, labels] = True
-
-    def draw(self, size: int, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`size` decisions of `steps`: features [size, layers, steps, width], targets [size, classes].
-
-        A target is the share heard of what could be heard: of the sound, of the decision, or of two seconds,
-        whichever is shortest. A 2 s decision that a long sound enters half-way is worth 0.5, so that a threshold of
-        0.5 crosses at the onset.
-        """
-        windows = torch.randint(len(self.features), (size,), generator=generator)
-        starts = torch.randint(STEPS - steps + 1, (size,), generator=generator)
-        spans = starts[:, None] + torch.arange(steps)
-        features = self.features[windows[:, None], :, spans].transpose(1, 2)
-        begin, stop = (starts * STEP)[:, None], ((starts + steps) * STEP)[:, None]
-        first, last = self.times[windows].unbind(-1)
-        overlap = (torch.minimum(last, stop) - torch.maximum(first, begin)).clamp(min=0)
-        whole = (last - first).clamp(min=0.05, max=min(WHOLE, steps * STEP))
-        share = (overlap / whole).clamp(max=1.0)
-        targets = (share[..., None] * self.labels[windows]).amax(dim=1)
-        return features, targets
-
-
-def train_head(features: Path, steps: int, rate: float, seed: int, batch: int = 256) -> TLTR:
-    """Fit a ``tl_tr_1_8`` head to the decisions of `features`."""
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    decisions = Decisions(features)
-    _, layers, _, width = decisions.features.shape
-    head = TLTR(layers, width, CLASSES)
-    torch.nn.init.constant_(head.mlp_layer[1].bias, -5.0)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.02, fused=True)
-    started, losses = time.monotonic(), []
-    for step in range(1, steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, step / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        length = LENGTHS[int(torch.randint(len(LENGTHS), (1,), generator=generator))]
-        inputs, targets = decisions.draw(max(32, batch * 5 // max(5, length)), length, generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = head(inputs.float())
-        loss = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(-1).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-        if step % 100 == 0:
-            print(f"{step} {time.monotonic() - started:.0f}s loss {np.mean(losses[-100:]):.4f}", flush=True)
-    return head.eval()
-
-
-def save_head(head: TLTR, path: Path) -> None:
-    """Write the head as whisper-at keeps it: a state dict under ``at_model.``, half precision."""
-    torch.save({PREFIX + name: value.half() for name, value in head.state_dict().items()}, path)
+def write_manifest(truth: Sequence[Sequence[Sounding]], path: Path) -> None:
+    """A line for each window, as `wat train` reads it: a name, and what sounds when."""
+    names = audioset_names()
+    with path.open("w", encoding="utf-8") as file:
+        for number, sounding in enumerate(truth):
+            events = [
+                {"start": round(one.start, 3), "end": round(one.end, 3), "label": names[label]}
+                for one in sounding
+                for label in one.labels
+            ]
+            file.write(json.dumps({"path": f"window-{number}", "events": events}) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
-    commands = parser.add_subparsers(dest="command", required=True)
-    features = commands.add_parser("features")
-    features.add_argument("--model", type=Path, required=True)
-    features.add_argument("--speech", type=Path, required=True)
-    features.add_argument("--sounds", type=Path, required=True)
-    features.add_argument("--folds", type=int, nargs="+", default=[1, 2, 3, 4])
-    features.add_argument("--windows", type=int, default=5000)
-    features.add_argument("--out", type=Path, required=True)
-    fit = commands.add_parser("train")
-    fit.add_argument("--features", type=Path, required=True)
-    fit.add_argument("--steps", type=int, default=4000)
-    fit.add_argument("--rate", type=float, default=1e-3)
-    fit.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--speech", type=Path, required=True)
+    parser.add_argument("--sounds", type=Path, required=True)
+    parser.add_argument("--folds", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--windows", type=int, default=5000)
+    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.command == "features":
-        speech = [args.speech / "grammar", args.speech / "loose"]
-        mixed = MixedWindows(speech, args.sounds, tuple(args.folds), args.windows, args.seed)
-        make_features(WhisperAT(load_whisper(args.model)), mixed, args.out)
-    else:
-        save_head(train_head(args.features, args.steps, args.rate, args.seed), args.out)
+    speech = [args.speech / "grammar", args.speech / "loose"]
+    mixed = MixedWindows(speech, args.sounds, tuple(args.folds), args.windows, args.seed)
+    make_features(WhisperAT(load_whisper(args.model)), mixed, args.out)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def widths(
     """Cross-validate TL-Tr at several widths: accuracy against cost (Table 2)."""
     from wat_cli.training import plots
     from wat_cli.training.datasets import read_dataset
-    from wat_cli.training.recipes import find_recipe
+    from wat_cli.training.recipes import Own, find_recipe
     from wat_cli.training.runs import cross_validate
 
     dataset, rows = read_dataset(data, audio=audio), {}
@@ -85,7 +85,7 @@ def widths(
             kinds = head.split(",") if head else _widths(encoder)
             with heard(encoder, cache, dataset) as clips:
                 rows[encoder.name] = cross_validate(
-                    kinds, clips[0], find_recipe(recipe, epochs=epochs), seed=seed, device=encoder.model.device,
+                    kinds, clips[0], find_recipe(recipe, Own(epochs=epochs)), seed=seed, device=encoder.model.device,
                     tell=lambda kind, fold, figure: say(f"{kind}, fold {fold}: {figure:.4f}"),
                 )  # fmt: skip
     _print(plots.widths(rows, output_dir))

@@ -36,6 +36,38 @@ if TYPE_CHECKING:
 
 ALL_HEADS = "last-mlp,wa-mlp,wa-tr,tl-tr"
 
+PANEL = "Training, instead of the recipe's numbers"
+
+Mixup = Annotated[
+    float | None,
+    typer.Option("--mixup", min=0.0, max=1.0, help="Share of decisions mixed with another.", rich_help_panel=PANEL),
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option("--dropout", min=0.0, max=0.9, help="Share dropped before the last layer.", rich_help_panel=PANEL),
+]
+WeightDecay = Annotated[
+    float | None, typer.Option("--weight-decay", min=0.0, help="Of the optimiser.", rich_help_panel=PANEL)
+]
+Balanced = Annotated[
+    bool | None,
+    typer.Option("--balanced/--unbalanced", help="Draw clips of rare labels as often.", rich_help_panel=PANEL),
+]
+ClassWeights = Annotated[
+    float | None,
+    typer.Option(
+        "--class-weights",
+        min=0.0,
+        max=1.0,
+        help="Weigh a class in the loss by 1 / count to this power, within a fifth and five.",
+        rich_help_panel=PANEL,
+    ),
+]
+Average = Annotated[
+    int | None,
+    typer.Option("--average", min=0, help="Last epochs whose weights are averaged.", rich_help_panel=PANEL),
+]  # fmt: skip
+
 
 def train(
     data: DataPath,
@@ -91,6 +123,12 @@ def train(
         int | None,
         typer.Option("--batch", min=1, help="Clips in a step; the recipe's if left out.", rich_help_panel="Training"),
     ] = None,
+    mixup: Mixup = None,
+    dropout: Dropout = None,
+    weight_decay: WeightDecay = None,
+    balanced: Balanced = None,
+    class_weights: ClassWeights = None,
+    average: Average = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed of all that is drawn.", rich_help_panel="Training")
     ] = 0,
@@ -119,9 +157,10 @@ def train(
     from wat_cli.model.heads import head_mode
     from wat_cli.training.datasets import read_dataset, read_labels
     from wat_cli.training.mixing import usual_scenes
-    from wat_cli.training.recipes import find_recipe
+    from wat_cli.training.recipes import Own, find_recipe
 
-    numbers = find_recipe(recipe, epochs=epochs, rate=rate, batch=batch)
+    own = Own(epochs, rate, batch, mixup, dropout, weight_decay, class_weights, balanced, average)
+    numbers = find_recipe(recipe, own)
     for kind in (head or ALL_HEADS).split(","):
         head_mode(kind)
     if fold is not None and held_out is not None:

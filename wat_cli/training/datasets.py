@@ -30,10 +30,16 @@ ESC_SECONDS = 5.0
 
 MAX_CLIPS = 20_000_000
 
+LONGEST = 1e7
+"""Seconds that a manifest may speak of."""
+
 
 @dataclass(frozen=True)
 class Event:
-    """A sound within a clip, in seconds from the clip's start; `end` is infinite where it lasts to the clip's end."""
+    """A sound within a clip, in seconds from the clip's start; `end` is infinite where it lasts to the clip's end.
+
+    It may have begun before the clip (`start` below 0) and may last beyond it.
+    """
 
     start: float
     end: float
@@ -236,14 +242,15 @@ def _clip(row: Mapping[str, Any], audio: Path) -> Clip:
 
 
 def _event(item: Mapping[str, Any]) -> Event:
-    return Event(_seconds(item["start"]) or 0.0, _seconds(item.get("end")) or math.inf, item["label"])
+    start, end = _seconds(item["start"], -LONGEST), _seconds(item.get("end"))
+    return Event(start or 0.0, math.inf if end is None else end, item["label"])
 
 
-def _seconds(value: Any) -> float | None:
+def _seconds(value: Any, least: float = 0.0) -> float | None:
     if value is None or value == "":
         return None
     seconds = float(value)
-    if not 0 <= seconds < 1e7:
+    if not least <= seconds < LONGEST:
         raise ValueError(f"{value!r} is no number of seconds")
     return seconds
 

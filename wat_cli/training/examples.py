@@ -8,7 +8,7 @@ of the decision, or of two seconds, whichever is shortest. A 2 s decision that a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,12 @@ from wat_cli.transcript import TAG_HOP
 
 WHOLE = 2.0
 """Seconds of a sound that are enough to call it present in a long decision."""
+
+TWO_SECONDS = 5
+"""Steps."""
+
+MOST_WEIGHT = 5.0
+"""Greatest weight of a class in the loss; the least is its inverse."""
 
 LATE = 1e6
 """Seconds that stand for an infinite end."""
@@ -56,6 +62,23 @@ class Truth:
         for clip, columns in enumerate(self._columns):
             targets[clip, columns] = 1.0
         return targets
+
+    def shares(self, seconds: Sequence[float]) -> NDArray[np.float64]:
+        """[classes]: share of the time in which each class sounds, in clips of so many seconds each."""
+        heard = np.zeros(self.classes)
+        for times, columns, length in zip(self._times, self._columns, seconds, strict=True):
+            overlap = np.clip(np.minimum(times[:, 1], length) - np.maximum(times[:, 0], 0.0), 0, None)
+            np.add.at(heard, columns, overlap)
+        shares: NDArray[np.float64] = np.minimum(heard / max(float(sum(seconds)), TAG_HOP), 1.0)
+        return shares
+
+    def class_weights(self, power: float) -> NDArray[np.float32]:
+        """[classes]: the inverse of each class's count to this power, against the mean count; 1 where none has it."""
+        counts = self.clip_targets().sum(axis=0)
+        known = counts > 0
+        weights = np.ones(self.classes, np.float32)
+        weights[known] = np.clip((counts[known].mean() / counts[known]) ** power, 1 / MOST_WEIGHT, MOST_WEIGHT)
+        return weights
 
     def weights(self) -> NDArray[np.float64]:
         """[clips]: the sum of 1 / count of a clip's labels, as whisper-at's ``gen_weight_file.py``; never 0.
@@ -99,6 +122,7 @@ class Examples:
     def __init__(self, features: Features, dataset: Dataset, recipe: Recipe) -> None:
         self.features, self.recipe, self.truth = features, recipe, Truth(dataset)
         self.clips = len(dataset.clips)
+        self.seconds = [TAG_HOP * features.steps(clip) for clip in range(self.clips)]
         self._weights = torch.from_numpy(self.truth.weights())
 
     @property
@@ -108,21 +132,31 @@ class Examples:
 
     @property
     def _draws(self) -> int:
-        return max(round(self.clips * self.recipe.share), self.recipe.least)
+        each = self.recipe.each_seconds
+        wanted = sum(self.seconds) / each if each else float(self.clips)
+        return max(round(wanted * self.recipe.share), self.recipe.least, 1)
 
     def epoch(self, seed: int, epoch: int) -> Iterator[list[Draw]]:
         """The decisions of every batch of an epoch."""
         random = np.random.default_rng((seed, epoch))
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-        wanted = min(self.batches * self.recipe.batch, max(self._draws, 1))
+        lengths = [int(length) for length in random.choice(self.recipe.lengths, self.batches)]
+        sizes = [self._size(length) for length in lengths]
+        wanted = sum(sizes)
         if self.recipe.balanced:
             order = torch.multinomial(self._weights, wanted, replacement=True, generator=generator)
         else:
             rounds = [torch.randperm(self.clips, generator=generator) for _ in range(-(-wanted // self.clips))]
             order = torch.cat(rounds)[:wanted]
-        for rows in np.array_split(order.numpy(), self.batches):
-            length = int(random.choice(self.recipe.lengths))
-            yield [self._draw(int(clip), length, random) for clip in rows]
+        for length, rows in zip(lengths, torch.split(order, sizes), strict=True):
+            yield [self._draw(clip, length, random) for clip in rows.tolist()]
+
+    def _size(self, length: int) -> int:
+        """Decisions in a batch of this length."""
+        batch = min(self.recipe.batch, self._draws)
+        if not self.recipe.by_length or length <= TWO_SECONDS:
+            return batch
+        return max(1, batch // 8, batch * TWO_SECONDS // length)
 
     def _draw(self, clip: int, length: int, random: np.random.Generator) -> Draw:
         recipe, partner, share = self.recipe, -1, 1.0

@@ -86,9 +86,15 @@ class _Training:
     ) -> None:  # fmt: skip
         self.recipe, self.seed, self.device, self.folder = recipe, seed, device, folder
         self.examples = Examples(features, dataset, recipe)
-        self.head = _initialised(head, recipe, seed).to(device)
+        shares = self.examples.truth.shares(self.examples.seconds) if recipe.prior else None
+        self.head = _initialised(head, seed, shares).to(device)
+        self.half = computes_in_half(self.device)
         kind = torch.optim.AdamW if recipe.decoupled else torch.optim.Adam
-        self.optimizer = kind(head.parameters(), recipe.rate, betas=recipe.betas, weight_decay=recipe.weight_decay)
+        self.optimizer = kind(
+            head.parameters(), recipe.rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+        )
+        weights = self.examples.truth.class_weights(recipe.class_weights) if recipe.class_weights else None
+        self.weights = None if weights is None else torch.from_numpy(weights).to(device)
         self.identity = json.dumps([head.mode, seed, asdict(recipe), dataset.fingerprint(), run])
         self.averaged: dict[str, Tensor] = {}
         """Sum of the weights at the ends of the epochs that are averaged."""
@@ -98,6 +104,13 @@ class _Training:
             self._resume(folder)
 
     def run(self, measure: Measure | None, tell: Tell) -> list[Epoch]:
+        hook = self.head.mlp_layer.register_forward_pre_hook(self._drop)
+        try:
+            return self._run(measure, tell)
+        finally:
+            hook.remove()
+
+    def _run(self, measure: Measure | None, tell: Tell) -> list[Epoch]:
         for number in range(len(self.epochs) + 1, self.recipe.epochs + 1):
             started = time.monotonic()
             loss, rate = self._epoch(number)
@@ -117,18 +130,25 @@ class _Training:
     def _epoch(self, number: int) -> tuple[float, float]:
         self.head.train()
         losses, rate = [], self.recipe.rate
-        for step, groups in enumerate(_ahead(self.examples, self.examples.epoch(self.seed, number))):
-            rate = self._set_rate(number, step)
-            losses.append(self._step(groups))
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(np.random.default_rng((self.seed, number, 1)).integers(2**62)))  # of the dropout
+            for step, groups in enumerate(_ahead(self.examples, self.examples.epoch(self.seed, number))):
+                rate = self._set_rate(number, step)
+                losses.append(self._step(groups))
         return float(np.mean(losses)), rate
+
+    def _drop(self, module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if not (module.training and self.recipe.dropout):
+            return None
+        return (F.dropout(inputs[0], self.recipe.dropout), *inputs[1:])
 
     def _step(self, groups: list[Group]) -> float:
         rows, total = sum(len(group.targets) for group in groups), 0.0
         self.optimizer.zero_grad(set_to_none=True)
         for group in groups:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                 logits = self.head(group.features.to(self.device, non_blocking=True))
-            loss = batch_loss(logits.float(), group.targets.to(self.device), self.recipe)
+            loss = batch_loss(logits.float(), group.targets.to(self.device), self.recipe, self.weights)
             loss = loss * (len(group.targets) / rows)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
@@ -186,7 +206,19 @@ class _Training:
         self.epochs = [Epoch(**row) for row in json.loads(state["epochs"])]
 
 
-def _initialised(head: Head, recipe: Recipe, seed: int) -> Head:
+def computes_in_half(device: torch.device) -> bool:
+    """Whether the head's products are made in bfloat16: on GPUs, and on CPUs that have instructions for it."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+RAREST, COMMONEST = 0.002, 0.5
+"""Bounds of the share of time that a class's first bias says."""
+
+
+def _initialised(head: Head, seed: int, shares: NDArray[np.float64] | None) -> Head:
     """The head with weights that follow from the seed: a module's own initialisation, drawn again."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -195,8 +227,9 @@ def _initialised(head: Head, recipe: Recipe, seed: int) -> Head:
                 module.reset_parameters()  # type: ignore[operator]
         last = head.mlp_layer[-1]
         assert isinstance(last, torch.nn.Linear)
-        if recipe.first_bias:
-            torch.nn.init.constant_(last.bias, recipe.first_bias)
+        if shares is not None:
+            bounded = torch.from_numpy(shares).clamp(RAREST, COMMONEST)
+            last.bias.data.copy_(bounded.logit())
     return head
 
 
@@ -212,11 +245,12 @@ def _ahead(examples: Examples, batches: Iterator[list[Draw]]) -> Iterator[list[G
             yield future.result()
 
 
-def batch_loss(logits: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
-    """Mean loss of a batch; logits and targets [decisions, classes]."""
+def batch_loss(logits: Tensor, targets: Tensor, recipe: Recipe, weights: Tensor | None = None) -> Tensor:
+    """Mean loss of a batch; logits and targets [decisions, classes], `weights` of the classes [classes]."""
     if recipe.loss == "ce":
-        return F.cross_entropy(logits, targets / targets.sum(dim=1, keepdim=True).clamp(min=1e-6))
-    return F.binary_cross_entropy_with_logits(logits, targets)
+        return F.cross_entropy(logits, targets / targets.sum(dim=1, keepdim=True).clamp(min=1e-6), weights)
+    loss = F.binary_cross_entropy_with_logits(logits, targets, weights)
+    return loss * logits.shape[1] if recipe.summed else loss
 
 
 def rate_at(recipe: Recipe, epoch: int, step: int, batches: int) -> float:
@@ -224,9 +258,9 @@ def rate_at(recipe: Recipe, epoch: int, step: int, batches: int) -> float:
     if recipe.schedule == "steps":
         late = epoch - 1 - recipe.decay_from
         return recipe.rate * recipe.decay ** (0 if late < 0 else 1 + late // recipe.decay_every)
-    done = (epoch - 1) * batches + step
-    rising = min(1.0, (done + 1) / recipe.warmup) if recipe.warmup else 1.0
-    falling = 0.5 * (1 + float(np.cos(np.pi * done / (recipe.epochs * batches))))
+    done, total = (epoch - 1) * batches + step, recipe.epochs * batches
+    rising = min(1.0, (done + 1) / max(1, min(recipe.warmup, total // 10)))
+    falling = 0.5 * (1 + float(np.cos(np.pi * done / total)))
     return recipe.rate * rising * (0.01 + 0.99 * falling)
 
 

@@ -8,7 +8,7 @@ that one head can say what sounds over ten seconds and when over two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from wat_cli.errors import UsageError
@@ -31,10 +31,18 @@ class Recipe:
     share: float = 1.0
     """Share of the clips that an epoch draws: weights are saved and averaged at its end."""
     least: int = 0
-    """Clips that an epoch draws at least: a small data set is gone through more than once."""
+    """Decisions that an epoch draws at least: a small data set is gone through more than once."""
+    each_seconds: float = 0.0
+    """An epoch draws a decision for each so many seconds of sound instead of one for each clip; 0 for clips."""
     batch: int = 48
+    by_length: bool = False
+    """A batch of decisions longer than 2 s has fewer of them: as many steps in all, an eighth of `batch` at least."""
     loss: Literal["bce", "ce"] = "bce"
     """Binary cross-entropy for any number of labels a clip, cross-entropy for exactly one."""
+    summed: bool = False
+    """Add up the losses of the classes instead of averaging them, so that `clip_norm` bounds how far any batch goes."""
+    class_weights: float = 0.0
+    """A class weighs in the loss by the inverse of its count to this power, a fifth to five; 0 for all alike."""
     lengths: tuple[int, ...] = (TEN_SECONDS,)
     """Steps of a decision, drawn evenly for each batch; a shorter clip is heard whole."""
     mixup: float = 0.0
@@ -45,6 +53,8 @@ class Recipe:
     """Draw clips by the sum of 1 / count of their labels, with replacement."""
     time_mask: int = 0
     """Steps at most that are hidden in each clip, at random."""
+    dropout: float = 0.0
+    """Share of what enters the last layers that is dropped in training."""
     average_from: int = 1
     """The weights at the ends of this and all later epochs are averaged; 0 takes the last epoch's."""
     schedule: Literal["steps", "cosine"] = "steps"
@@ -53,15 +63,15 @@ class Recipe:
     decay_every: int = 5
     decay: float = 0.5
     warmup: int = 0
-    """With ``cosine``: batches over which the rate rises."""
+    """With ``cosine``: batches over which the rate rises, a tenth of all at most."""
     betas: tuple[float, float] = (0.95, 0.999)
     weight_decay: float = 5e-7
     decoupled: bool = False
     """AdamW instead of Adam."""
     clip_norm: float = 0.0
     """Greatest norm of the gradient; 0 for any."""
-    first_bias: float = 0.0
-    """Bias of the last layer at first: -5 says that most sounds are absent most of the time."""
+    prior: bool = False
+    """The last layer's biases begin at the log odds of the share of time in which each class sounds."""
 
 
 RECIPES: dict[str, Recipe] = {
@@ -74,20 +84,40 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe("esc50", 30, 5e-4, loss="ce", average_from=16),
         Recipe(
-            "captions", 30, 1e-3, least=960, lengths=MIXED, balanced=True, average_from=0, schedule="cosine", warmup=20,
-            betas=(0.9, 0.999), weight_decay=0.02, decoupled=True, clip_norm=1.0, first_bias=-2.0,
+            "captions", 30, 1e-3, least=960, each_seconds=2.0, by_length=True, summed=True, lengths=MIXED,
+            average_from=0, schedule="cosine", warmup=100, betas=(0.9, 0.999), weight_decay=0.02, decoupled=True,
+            clip_norm=1.0, prior=True,
         ),
     )
 }  # fmt: skip
 """An epoch of ``as2m`` is a tenth of the data, as in the released script: 50 of them are the paper's 5."""
 
 
-def find_recipe(name: str, *, epochs: int | None = None, rate: float | None = None, batch: int | None = None) -> Recipe:
+@dataclass(frozen=True)
+class Own:
+    """A person's own numbers instead of a recipe's; None leaves the recipe's."""
+
+    epochs: int | None = None
+    rate: float | None = None
+    batch: int | None = None
+    mixup: float | None = None
+    dropout: float | None = None
+    weight_decay: float | None = None
+    class_weights: float | None = None
+    balanced: bool | None = None
+    average: int | None = None
+    """Epochs at the end whose weights are averaged; 0 takes the last epoch's."""
+
+
+def find_recipe(name: str, own: Own = Own()) -> Recipe:
     """The recipe of this name with a person's own numbers in it; UsageError where there is none."""
     if name not in RECIPES:
         raise UsageError(f"--recipe {name}: it is one of {', '.join(RECIPES)}")
     recipe = RECIPES[name]
-    if epochs is not None:
-        averaged = min(recipe.average_from, max(1, epochs // 2 + 1)) if recipe.average_from else 0
-        recipe = replace(recipe, epochs=epochs, average_from=averaged)
-    return replace(recipe, rate=rate or recipe.rate, batch=batch or recipe.batch)
+    numbers = {key: value for key, value in asdict(own).items() if value is not None}
+    average, epochs = numbers.pop("average", None), own.epochs or recipe.epochs
+    if average is not None:
+        numbers["average_from"] = max(1, epochs - average + 1) if average else 0
+    elif own.epochs is not None and recipe.average_from:
+        numbers["average_from"] = min(recipe.average_from, max(1, epochs // 2 + 1))
+    return replace(recipe, **numbers)
