@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wat_cli.tagging.grid import WHAT, WHEN, TagAccumulator, batches, grid_steps, place_window
+from wat_cli.tagging.grid import WHAT, WHEN, TagAccumulator, grid_steps, place_window
 from wat_cli.tagging.table import quantized
 
 windows = st.tuples(st.integers(0, 10_000), st.integers(1, 15_000)).filter(lambda pair: pair[0] < pair[1])
@@ -43,11 +43,10 @@ def test_every_step_gets_an_answer_from_decisions_inside_the_window(kind, steps:
         assert (filed == 1).all()
 
 
-def test_a_full_window_costs_81_head_decisions_in_few_batches() -> None:
+def test_a_full_window_costs_81_head_decisions() -> None:
     assert len(WHAT.decisions(75)) == 6
     assert len(WHEN.decisions(75)) == 75
-    assert [len(batch) for batch in batches(WHEN.decisions(75))] == [2, 2, 71]
-    assert {decision.length for decision in batches(WHEN.decisions(75))[-1]} == {5}
+    assert [decision.length for decision in WHEN.decisions(75)] == [3, 4, *[5] * 71, 4, 3]
 
 
 def test_short_decisions_are_centred_on_their_step() -> None:
@@ -63,8 +62,8 @@ def test_overlapping_windows_are_averaged_and_the_rest_is_unknown() -> None:
     for seek, logit in ((0, 20.0), (2400, -20.0)):
         place = place_window(seek, content)
         for kind in (WHAT, WHEN):
-            for batch in batches(kind.decisions(place.steps)):
-                accumulator.add(kind, place, batch, np.full((len(batch), 2), logit))
+            decisions = kind.decisions(place.steps)
+            accumulator.add(kind, place, decisions, np.full((len(decisions), 2), logit))
     track = accumulator.track()
     assert track.steps == 300
     assert track.when[:60].min() == pytest.approx(1)
@@ -97,8 +96,8 @@ def test_the_track_is_every_score_rounded() -> None:
     for seek in (6000, 0, 2000):
         place = place_window(seek, content)
         for kind in (WHAT, WHEN):
-            for batch in batches(kind.decisions(place.steps)):
-                accumulator.add(kind, place, batch, rng.normal(-2, 2, (len(batch), 3)))
+            decisions = kind.decisions(place.steps)
+            accumulator.add(kind, place, decisions, rng.normal(-2, 2, (len(decisions), 3)))
     track = accumulator.track()
     assert track.exact is not None and track.exact.tuning == track.tuning
     for kept, exact in ((track.when, track.exact.when), (track.what, track.exact.what)):

@@ -208,11 +208,7 @@ def test_each_shard_is_what_openai_whisper_hears_there(model: Whisper, changes: 
     assert len({token for segment in heard.segments for token in segment.tokens}) > 20
     for join in heard.joins:
         assert all(segment.end <= join or segment.start >= join for segment in heard.segments)
-    if options.language is None:
-        whole = dataclasses.replace(options, shards=None)
-        assert heard.language == transcribe(model, AUDIO[: 30 * RATE], whole)["language"]
-    else:
-        assert heard.language_probability is None
+    assert (heard.language_probability is None) == (options.language is not None)
 
 
 @shorter
@@ -301,7 +297,7 @@ def test_a_killed_run_goes_on_in_every_shard(model: Whisper, tmp_path: Path) -> 
 
         return progress
 
-    for after in (40.0, 70.0):
+    for after in (40.0, 80.0):
         with pytest.raises(Killed), ResumeLog(tmp_path / "log", "key") as log:
             engine.hear(audio, options, progress=die(after), notebook=log)
     hook = model.encoder.register_forward_hook(lambda *_: passes.append(1))

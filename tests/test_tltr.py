@@ -48,17 +48,6 @@ def test_logits_are_whisper_ats(
     torch.testing.assert_close(head(features), expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("layers", "width", "classes", "inner", "mode"), SHAPES)
-def test_decisions_that_overlap_are_each_decided_alone(
-    layers: int, width: int, classes: int, inner: int | None, mode: str
-) -> None:
-    head = random_head(layers, width, classes, inner)
-    features = torch.randn(layers, 75, width)
-    spans = [(0, 5), (1, 6), (40, 45), (70, 75)]
-    alone = torch.cat([head(features[None, :, first:stop]) for first, stop in spans])
-    torch.testing.assert_close(head.decide(features, spans), alone, atol=1e-4, rtol=0)
-
-
 def test_mode_and_sizes_follow_from_the_weights(tmp_path: Path) -> None:
     head = random_head(6, 96, 31, 64)
     torch.save(state_dict(head), tmp_path / "head.pt")

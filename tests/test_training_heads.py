@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from wat_cli.cli import app
 from wat_cli.errors import CheckpointError, UsageError
+from wat_cli.model.deciding import Decider
 from wat_cli.model.heads import KINDS, Head, build_head, head_mode, load_any_head
 from wat_cli.model.tltr import PREFIX, TLTR
 from wat_cli.training.cost import ENCODERS, costs, count_multiply_adds
@@ -117,7 +118,7 @@ def test_a_head_of_every_kind_is_loaded_as_it_was_saved(name: str, tmp_path: Pat
     assert torch.equal(loaded(features[None, :, 3:8]), head(features[None, :, 3:8]))
     spans = [(0, 5), (3, 8)]
     alone = torch.cat([head(features[None, :, first:stop]) for first, stop in spans])
-    torch.testing.assert_close(loaded.decide(features, spans), alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Decider(loaded).decide(features, spans), alone, atol=1e-5, rtol=1e-5)
 
 
 def test_heads_that_do_not_fit_the_encoder_are_refused(tmp_path: Path) -> None:

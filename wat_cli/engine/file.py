@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from whisper.decoding import detect_language
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, Tokenizer, get_tokenizer
 
 from wat_cli.errors import UsageError
+from wat_cli.model.deciding import Decider
 from wat_cli.model.heads import Head
 from wat_cli.model.mel import LogMelMaximum, content_frames, window_mel
 from wat_cli.model.whisper_at import Encoded, WhisperAT
 from wat_cli.options import TranscribeOptions
 from wat_cli.resume import WindowRecord
 from wat_cli.seek import SAMPLE_RATE, FileSeek, Window
-from wat_cli.tagging.grid import WHAT, WHEN, Placement, TagAccumulator, batches, place_window
+from wat_cli.tagging.grid import WHAT, WHEN, Placement, TagAccumulator, place_window
 from wat_cli.transcript import HeadTuning
 
 _SCAN_SAMPLES = 60 * SAMPLE_RATE
@@ -36,6 +37,11 @@ class Models:
     """What `head` reads, where it does not read `model`."""
     tuning: HeadTuning | None = None
     """How to read the head's scores."""
+
+    @cached_property
+    def decider(self) -> Decider | None:
+        """What answers for `head`."""
+        return Decider(self.head) if self.head is not None else None
 
 
 class Pcm(Protocol):
@@ -76,8 +82,8 @@ class File:
         self.passes = self.tagger_passes = 0
         self._window: Window | None = None
         self._encoded: Encoded | None = None
-        self.logits: list[NDArray[np.float32]] = []
-        """What the head said about the window under way, in the order of its calls."""
+        self.logits: NDArray[np.float32] | None = None
+        """What the head said about the window under way: [decisions, classes], of what sounds, then of when."""
 
     @property
     def ready(self) -> bool:
@@ -91,7 +97,7 @@ class File:
         return self._encoded
 
     def _encode(self, window: Window) -> Encoded:
-        models, self.logits = self.models, []
+        models, self.logits = self.models, None
         place = place_window(window.seek, window.seek + window.size) if self.tags is not None else None
         spans = [place.frames] if place is not None else None
         encoded = models.model.encode(self._mel(window, models.model), None if models.tagger is not None else spans)
@@ -100,7 +106,7 @@ class File:
         if place is not None and models.tagger is not None:
             layers = models.tagger.encode(self._mel(window, models.tagger), spans).layer_features
             self.tagger_passes += 1
-        if place is not None and layers is not None:
+        if place is not None and place.steps and layers is not None:
             self._tag(place, layers[0])
         return Encoded(encoded.audio_features, None)
 
@@ -109,25 +115,27 @@ class File:
         return window_mel(self.pcm.read, window.seek, window.size, self.recording.log_max[n_mels], n_mels)[None]
 
     def _tag(self, place: Placement, layer_features: Tensor) -> None:
-        head, tags = self.models.head, self.tags
-        assert head is not None and tags is not None
-        with torch.inference_mode():
-            for kind in (WHAT, WHEN):
-                for decisions in batches(kind.decisions(place.steps)):
-                    spans = [(decision.start, decision.stop) for decision in decisions]
-                    logits = head.decide(layer_features, spans).float().cpu().numpy()
-                    self.logits.append(logits)
-                    tags.add(kind, place, decisions, logits)
+        decider = self.models.decider
+        assert decider is not None
+        spans = [(asked.start, asked.stop) for kind in (WHAT, WHEN) for asked in kind.decisions(place.steps)]
+        self.logits = decider.decide(layer_features, spans).cpu().numpy()
+        self._add(place, self.logits)
+
+    def _add(self, place: Placement, logits: NDArray[np.float32]) -> None:
+        """File the head's answers, to what sounds and then to when."""
+        assert self.tags is not None
+        done = 0
+        for kind in (WHAT, WHEN):
+            decisions = kind.decisions(place.steps)
+            self.tags.add(kind, place, decisions, logits[done : done + len(decisions)])
+            done += len(decisions)
 
     def recall(self, window: Window, record: WindowRecord) -> None:
         """Take a window for encoded and tagged that an earlier run encoded and tagged."""
         self.passes += 1
         self.tagger_passes += self.models.tagger is not None
-        if self.tags is not None:
-            place, answers = place_window(window.seek, window.seek + window.size), iter(record.logits)
-            for kind in (WHAT, WHEN):
-                for decisions in batches(kind.decisions(place.steps)):
-                    self.tags.add(kind, place, decisions, next(answers))
+        if self.tags is not None and record.logits:
+            self._add(place_window(window.seek, window.seek + window.size), record.logits[0])
 
     def tokenizer(self, encoded: Encoded) -> Tokenizer:
         """The tokenizer of the file's language, which is detected from `encoded` where it was not given."""

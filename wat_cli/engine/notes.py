@@ -49,7 +49,8 @@ class Notes:
     def _turn_to(self, window: Window) -> None:
         """A window's record is written when the next window begins: all that was asked about it is known then."""
         if self._window is not None and self._recalled is None:
-            record = WindowRecord(self._window.seek, self._window.size, tuple(self._answers), tuple(self._file.logits))
+            logits = () if self._file.logits is None else (self._file.logits,)
+            record = WindowRecord(self._window.seek, self._window.size, tuple(self._answers), logits)
             self._notebook.keep(record)
         self._window = window
         self._answers = []

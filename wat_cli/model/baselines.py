@@ -7,8 +7,6 @@ takes, [batch, layers, steps, width], and gives one logit per class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from whisper.model import ResidualAttentionBlock
@@ -33,10 +31,6 @@ class PooledHead(nn.Module):
         """Logits [batch, classes] of decisions over `layer_features` [batch, layers, steps, width], any steps >= 1."""
         logits: Tensor = self.mlp_layer(self.pooled(layer_features.float()))
         return logits
-
-    def decide(self, layer_features: Tensor, spans: Sequence[tuple[int, int]]) -> Tensor:
-        """Logits [decisions, classes] of several decisions of one length inside a window [layers, steps, width]."""
-        return self.forward(torch.stack([layer_features[:, first:stop] for first, stop in spans]))
 
 
 class LastMLP(PooledHead):

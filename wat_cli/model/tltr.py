@@ -5,18 +5,16 @@ carry whisper-at's names, so a head published for whisper-at loads here and one 
 ``tl_tr_1_8`` works at the encoder's width, ``tl_down_tr_512_1_8`` first projects to 512.
 
 Unlike whisper-at's class this one decides over any number of real steps (a last decision is cut, not padded with
-zeros), takes a batch, and computes what overlapping decisions share only once.
+zeros) and takes a batch; `model.deciding` computes what overlapping decisions share only once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from whisper.model import MultiHeadAttention, ResidualAttentionBlock
+from whisper.model import ResidualAttentionBlock
 
 from wat_cli.errors import CheckpointError
 from wat_cli.model.whisper_at import read_checkpoint
@@ -55,35 +53,8 @@ class TLTR(nn.Module):
             x = self.down_layer(x)
         batch, layers, steps, inner = x.shape
         x = self.time_tr(x.reshape(batch * layers, steps, inner)).mean(dim=1)
-        return self._over_layers(x.view(batch, layers, inner))
-
-    def decide(self, layer_features: Tensor, spans: Sequence[tuple[int, int]]) -> Tensor:
-        """Logits [decisions, classes] of several decisions inside one window.
-
-        `layer_features` is [layers, steps, width]; `spans` are (first step, stop step), all of one length. Equal to
-        `forward` on each span: what does not depend on the span (projection, norm, queries, keys, values of a step)
-        is computed once per step.
-        """
-        x = layer_features.float()
-        if self.inner_width is not None:
-            x = self.down_layer(x)
-        attention: MultiHeadAttention = self.time_tr.attn
-        normed = self.time_tr.attn_ln(x)
-        rows = torch.tensor([list(range(first, stop)) for first, stop in spans], device=x.device)
-        x, q, k, v = (t[:, rows].transpose(0, 1) for t in (x, *_project(attention, normed)))
-        mixed = F.scaled_dot_product_attention(q, k, v)  # one head over time: [decisions, layers, span, inner]
-        x = x + attention.out(mixed)
-        x = x + self.time_tr.mlp(self.time_tr.mlp_ln(x))
-        return self._over_layers(x.mean(dim=2))
-
-    def _over_layers(self, x: Tensor) -> Tensor:
-        x = self.layer_tr(x).mean(dim=1)
-        logits: Tensor = self.mlp_layer(x)
+        logits: Tensor = self.mlp_layer(self.layer_tr(x.view(batch, layers, inner)).mean(dim=1))
         return logits
-
-
-def _project(attention: MultiHeadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return attention.query(x), attention.key(x), attention.value(x)
 
 
 def head_from_state_dict(state_dict: Mapping[str, Tensor], name: str) -> TLTR:

@@ -14,9 +14,9 @@ This module knows nothing of torch or of the head: it deals in step numbers and 
     place = place_window(seek, content_frames)
     pooled = ...                                # encoder frames place.frames pooled 20:1, [layers, place.steps, width]
     for kind in (WHAT, WHEN):
-        for batch in batches(kind.decisions(place.steps)):      # decisions of one length
-            logits = head(stack of pooled[:, d.start:d.stop] for d in batch)
-            track.add(kind, place, batch, logits)
+        decisions = kind.decisions(place.steps)
+        logits = head(pooled[:, d.start : d.stop]) for each of them
+        track.add(kind, place, decisions, logits)
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -140,12 +139,6 @@ def place_window(seek: int, content_frames: int) -> Placement:
 def grid_steps(content_frames: int) -> int:
     """Number of steps that a file of `content_frames` mel frames (10 ms) has: the last one may be part full."""
     return -(-content_frames // STEP_MEL_FRAMES)
-
-
-def batches(decisions: Sequence[Decision]) -> list[tuple[Decision, ...]]:
-    """The decisions in groups of equal length, so that each group is one call of the head without padding."""
-    ordered = sorted(decisions, key=lambda decision: decision.length)
-    return [tuple(group) for _, group in groupby(ordered, key=lambda decision: decision.length)]
 
 
 class TagAccumulator:

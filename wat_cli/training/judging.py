@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from wat_cli.errors import UsageError, shown
+from wat_cli.model.deciding import Decider
 from wat_cli.model.heads import Head, load_any_head
 from wat_cli.options import TagOptions
 from wat_cli.tagging.events import events_from_tags
-from wat_cli.tagging.grid import STEP_MEL_FRAMES, WHAT, WHEN, Placement, TagAccumulator, batches
+from wat_cli.tagging.grid import STEP_MEL_FRAMES, WHAT, WHEN, Placement, TagAccumulator
 from wat_cli.tagging.own_labels import spread
 from wat_cli.tagging.policy import resolve
 from wat_cli.tagging.tuning import head_tuning
@@ -79,26 +80,25 @@ def evaluate(
     return Report(judgement, single, best_threshold(data.targets, scores), events)
 
 
-def tag_track(head: Head, steps: Steps, tuning: HeadTuning) -> TagTrack:
+def tag_track(decider: Decider, steps: Steps, tuning: HeadTuning) -> TagTrack:
     """What `wat caption`'s engine would make of a clip's features: decisions of what and of when, on the grid."""
     count = len(steps)
-    tags = TagAccumulator(count * STEP_MEL_FRAMES, head.classes, tuning)
-    features = torch.from_numpy(np.array(steps)).transpose(0, 1).to(next(head.parameters()).device)
-    with torch.inference_mode():
-        for kind in (WHAT, WHEN):
-            for decisions in batches(kind.decisions(count)):
-                logits = head.decide(features, [(decision.start, decision.stop) for decision in decisions])
-                tags.add(kind, Placement(0, count, 0), decisions, logits.float().cpu().numpy())
+    tags = TagAccumulator(count * STEP_MEL_FRAMES, decider.head.classes, tuning)
+    features = torch.from_numpy(np.array(steps)).transpose(0, 1).to(next(decider.head.parameters()).device)
+    for kind in (WHAT, WHEN):
+        if decisions := kind.decisions(count):
+            logits = decider.decide(features, [(decision.start, decision.stop) for decision in decisions])
+            tags.add(kind, Placement(0, count, 0), decisions, logits.cpu().numpy())
     return tags.track()
 
 
 def event_figures(head: Head, tuning: HeadTuning, data: Data, collar: float) -> EventFigures:
     """F1 of the events that captions would show against the strong labels; both by caption group."""
     options = TagOptions(sounds="all")
-    total = NOTHING
+    total, decider = NOTHING, Decider(head)
     for number, clip in enumerate(data.dataset.clips):
         steps = data.features.read(number, 0, data.features.steps(number))
-        tags = spread(tag_track(head, steps, tuning))
+        tags = spread(tag_track(decider, steps, tuning))
         policy = resolve(options, tuning.labels)
         seconds = len(steps) * tags.hop
         groups = {sound.name: sound.group for sound in policy.classes if sound.caption}

@@ -1,0 +1,209 @@
+"""What a head says of many stretches of one window, at a fraction of the cost of asking it about each.
+
+Overlapping stretches share their steps, and TL-Tr's time-wise Transformer leaves more to share than the projection of
+each step. For the rows of one encoder layer, a step ``t`` of a decision becomes
+
+    z = x_t + sum_s a_ts vo_s            (s over the decision's steps, a the attention, vo = out(value(ln(x_s))))
+    h = gelu(W1 ln(z)) ,  y = mean_t z + W2 mean_t h
+
+The mean over time commutes with W2, and ``W1 ln(z) = (U_t + sum_s a_ts P_s) / sd(z) + b`` with U = W1 x and P = W1 vo
+of the centred steps: so the products with the large matrices are taken once for each step of the window, and a decision
+costs a small product over its steps and the gelu. The same numbers as `TLTR.forward` but for rounding, in float32; the
+weights are folded in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from whisper.model import ResidualAttentionBlock
+
+from wat_cli.model.heads import Head
+from wat_cli.model.tltr import LAYER_HEADS, TLTR
+
+Span = tuple[int, int]
+"""First and one-past-last step that a decision hears."""
+
+_REACH = 128
+"""Steps that are decided about at once; an encoder window has 75."""
+
+
+class Decider:
+    """Answers for a head whose weights do not change any more."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self._folded = _Folded(head) if isinstance(head, TLTR) else None
+
+    @torch.inference_mode()
+    def decide(self, layer_features: Tensor, spans: Sequence[Span]) -> Tensor:
+        """Logits [decisions, classes], of the decisions `spans` of any lengths on `layer_features`.
+
+        `layer_features` is [layers, steps, width], whole steps of one window or of a longer stretch.
+        """
+        decide = self._one_by_one if self._folded is None else self._folded.decide
+        answers = []
+        for block in _blocks(spans):
+            first, stop = min(start for start, _ in block), max(end for _, end in block)
+            plan = _plan(tuple((start - first, end - first) for start, end in block), layer_features.device)
+            answers.append(decide(layer_features[:, first:stop].float(), plan)[plan.places])
+        return torch.cat(answers)
+
+    def _one_by_one(self, layer_features: Tensor, plan: _Plan) -> Tensor:
+        """Each decision by the head itself, those of one length in one call; in the plan's order."""
+        logits, row = [], 0
+        for count, length in plan.groups:
+            steps = plan.steps[row : row + count * length].view(count, length)
+            logits.append(self.head(layer_features[:, steps].transpose(0, 1)))
+            row += count * length
+        return torch.cat(logits)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Decisions in order of their length, and the rows that they take: one for each of their steps."""
+
+    places: Tensor
+    """Where each decision stands in that order."""
+    steps: Tensor
+    """[rows]: the step of each row."""
+    mask: Tensor
+    """[rows, steps]: 0 where a row's decision hears the step, otherwise -inf."""
+    own: Tensor
+    """[rows, steps]: 1 at a row's own step."""
+    groups: tuple[tuple[int, int], ...]
+    """How many decisions there are of each length, and the length."""
+
+
+@lru_cache(maxsize=16)
+def _plan(spans: tuple[Span, ...], device: torch.device) -> _Plan:
+    order = sorted(range(len(spans)), key=lambda index: spans[index][1] - spans[index][0])
+    rows = [(step, *spans[index]) for index in order for step in range(*spans[index])]
+    steps, starts, ends = torch.tensor(rows, device=device).unbind(dim=1)
+    columns = torch.arange(max(end for _, end in spans), device=device)
+    outside = (columns < starts[:, None]) | (columns >= ends[:, None])
+    lengths = [end - start for start, end in (spans[index] for index in order)]
+    return _Plan(
+        places=torch.tensor(order, device=device).argsort(),
+        steps=steps,
+        mask=torch.zeros(outside.shape, device=device).masked_fill(outside, -torch.inf),
+        own=(columns == steps[:, None]).float(),
+        groups=tuple((len(list(group)), length) for length, group in groupby(lengths)),
+    )
+
+
+def _blocks(spans: Sequence[Span]) -> Iterator[tuple[Span, ...]]:
+    """The decisions in their order, in groups that hear no more than `_REACH` steps together."""
+    block: list[Span] = []
+    low, high = 0, 0
+    for start, stop in spans:
+        low, high = (min(low, start), max(high, stop)) if block else (start, stop)
+        if block and high - low > _REACH:
+            yield tuple(block)
+            block, low, high = [], start, stop
+        block.append((start, stop))
+    if block:
+        yield tuple(block)
+
+
+class _Folded:
+    """A TL-Tr head's weights, multiplied out as far as they go."""
+
+    def __init__(self, head: TLTR) -> None:
+        self.head = head
+        block: ResidualAttentionBlock = head.time_tr
+        attention, norm = block.attn, block.mlp_ln
+        double = {name: parameter.detach().double() for name, parameter in block.named_parameters()}
+        wq, bq, wk = double["attn.query.weight"], double["attn.query.bias"], double["attn.key.weight"]
+        wv, bv = double["attn.value.weight"], double["attn.value.bias"]
+        wo, bo = double["attn.out.weight"], double["attn.out.bias"]
+        up, up_bias = double["mlp.0.weight"], double["mlp.0.bias"]
+        self.inner = wq.shape[0]
+        scale = self.inner**-0.5  # one attention head over time
+        mixed, mixed_bias = wo @ wv, wo @ bv + bo  # attention sums to 1, so biases pass through it
+        scaled = up * double["mlp_ln.weight"]
+        centred = scaled - scaled.mean(dim=1, keepdim=True)  # W1 of whatever is added to all features is 0
+        parts = ((wk.T @ wq * scale, wk.T @ bq * scale), (mixed, mixed_bias), (centred @ mixed, centred @ mixed_bias))
+        self.fused = torch.cat([weight for weight, _ in parts]).float()
+        self.fused_bias = torch.cat([bias for _, bias in parts]).float()
+        self.own = centred.float()
+        self.up_bias = (up @ double["mlp_ln.bias"] + up_bias).float()
+        self.eps = norm.eps
+        layer = head.layer_tr.attn
+        self.layer_qkv = torch.cat([part.weight.detach().float() for part in (layer.query, layer.key, layer.value)])
+        zero = torch.zeros_like(layer.query.bias)
+        self.layer_bias = torch.cat([layer.query.bias.detach(), zero, layer.value.bias.detach()]).float()
+        assert attention.n_head == 1
+
+    def decide(self, layer_features: Tensor, plan: _Plan) -> Tensor:
+        """Logits [decisions, classes], in the plan's order."""
+        x = layer_features if self.head.inner_width is None else self.head.down_layer(layer_features)
+        return self._over_layers(self._over_time(x, plan).transpose(0, 1))
+
+    def _over_time(self, x: Tensor, plan: _Plan) -> Tensor:
+        """The time-wise Transformer's mean of each decision: [layers, steps, inner] to [layers, decisions, inner]."""
+        block, inner = self.head.time_tr, self.inner
+        normed = block.attn_ln(x)
+        fused = F.linear(normed, self.fused, self.fused_bias)
+        asked, mixed, lifted = fused[..., :inner], fused[..., inner : 2 * inner], fused[..., 2 * inner :]
+        steps = _Steps(x, mixed, asked @ normed.transpose(1, 2), torch.cat([lifted, F.linear(x, self.own)], dim=1))
+        # on a CPU one layer's rows stay in its cache; on a GPU all layers together fill it
+        together = 1 if x.device.type == "cpu" else len(x)
+        parts = [self._rows(steps.layers(first, first + together), plan) for first in range(0, len(x), together)]
+        means, h = (torch.cat([part[index] for part in parts]) for index in (0, 1))
+        return means + F.linear(h, block.mlp[2].weight, block.mlp[2].bias)
+
+    def _rows(self, steps: _Steps, plan: _Plan) -> tuple[Tensor, Tensor]:
+        """Each decision's means over its steps: after the attention, and inside the MLP."""
+        attention = (steps.scores[:, plan.steps] + plan.mask).softmax(dim=-1)
+        z = torch.baddbmm(steps.x[:, plan.steps], attention, steps.mixed)
+        inverse = torch.native_layer_norm(z, (self.inner,), None, None, self.eps)[2]
+        weights = torch.cat([attention, plan.own.expand_as(attention)], dim=-1) * inverse
+        h = F.gelu(torch.baddbmm(self.up_bias, weights, steps.lifted))
+        return _means(z, plan), _means(h, plan)
+
+    def _over_layers(self, x: Tensor) -> Tensor:
+        """The layer-wise Transformer's mean and the classes: [decisions, layers, inner] to [decisions, classes]."""
+        block = self.head.layer_tr
+        decisions, layers, inner = x.shape
+        fused = F.linear(block.attn_ln(x), self.layer_qkv, self.layer_bias)
+        q, k, v = fused.view(decisions, layers, 3, LAYER_HEADS, -1).permute(2, 0, 3, 1, 4)
+        # written out: torch's own attention is ten times slower on so few keys
+        attention = (q @ k.transpose(-1, -2) * (inner // LAYER_HEADS) ** -0.5).softmax(dim=-1)
+        x = x + block.attn.out((attention @ v).transpose(1, 2).reshape(decisions, layers, inner))
+        h = F.gelu(block.mlp[0](block.mlp_ln(x)))
+        logits: Tensor = self.head.mlp_layer(x.mean(dim=1) + block.mlp[2](h.mean(dim=1)))
+        return logits
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What is known of each step before any decision; [layers, steps, ...]."""
+
+    x: Tensor
+    """The head's input."""
+    mixed: Tensor
+    """What a step adds to those that attend to it."""
+    scores: Tensor
+    """How much each step attends to each other, before the softmax."""
+    lifted: Tensor
+    """[layers, 2 steps, 4 inner]: what the MLP's first matrix makes of ``mixed``, then of ``x``, both centred."""
+
+    def layers(self, first: int, stop: int) -> _Steps:
+        """The same for some of the layers."""
+        return _Steps(*(tensor[first:stop] for tensor in (self.x, self.mixed, self.scores, self.lifted)))
+
+
+def _means(rows: Tensor, plan: _Plan) -> Tensor:
+    """Each decision's mean over its steps: [layers, rows, n] to [layers, decisions, n]."""
+    means, row = [], 0
+    for count, length in plan.groups:
+        means.append(rows[:, row : row + count * length].reshape(len(rows), count, length, -1).mean(dim=2))
+        row += count * length
+    return torch.cat(means, dim=1)
