@@ -17,7 +17,7 @@ from wat_cli.model.heads import KINDS, build_head
 from wat_cli.training.datasets import Clip, Dataset, Event
 from wat_cli.training.examples import Examples, Truth, clip_decisions
 from wat_cli.training.loop import Epoch, batch_loss, predict, rate_at, train
-from wat_cli.training.recipes import MIXED, RECIPES, Recipe, find_recipe
+from wat_cli.training.recipes import MIXED, RECIPES, Own, Recipe, find_recipe
 
 LAYERS, WIDTH = 2, 16
 
@@ -57,7 +57,9 @@ def separable(clips: int, seed: int = 0, longest: int = 30) -> tuple[Steps, Data
     return Steps(arrays), dataset(labels)
 
 
-SMALL = Recipe("small", 6, 3e-3, batch=8, lengths=(3, 5, 12), mixup=0.4, smoothing=0.1, time_mask=2, average_from=4)
+SMALL = Recipe(
+    "small", 6, 3e-3, batch=8, lengths=(3, 5, 12), mixup=0.4, smoothing=0.1, time_mask=2, dropout=0.2, average_from=4
+)
 
 
 # --- targets --------------------------------------------------------------------------------------------------------
@@ -85,6 +87,23 @@ def test_balanced_weights_are_whisper_ats() -> None:
     clips = (Clip(Path("x"), (Event(0, 9, "a"), Event(0, 9, "b"))), Clip(Path("y"), (Event(0, 9, "a"),)))
     # gen_weight_file.py: the sum over a clip's labels of 1 / how many clips have it
     np.testing.assert_allclose(Truth(Dataset(clips, ("a", "b"))).weights(), [1 / 2 + 1, 1 / 2])
+
+
+def test_the_share_of_time_in_which_a_class_sounds() -> None:
+    clips = (
+        Clip(Path("x"), (Event(-3.0, 2.0, "a"), Event(8.0, math.inf, "b"))),
+        Clip(Path("y"), (Event(0.0, math.inf, "a"),)),
+    )
+    shares = Truth(Dataset(clips, ("a", "b", "c"))).shares([10.0, 30.0])
+    np.testing.assert_allclose(shares, [32 / 40, 2 / 40, 0])
+
+
+def test_classes_weigh_by_how_rare_they_are() -> None:
+    truth = Truth(dataset(["a"] * 8 + ["b"] * 2, ("a", "b", "c")))
+    np.testing.assert_allclose(truth.class_weights(1.0), [5 / 8, 5 / 2, 1])
+    np.testing.assert_allclose(truth.class_weights(0.5), [(5 / 8) ** 0.5, (5 / 2) ** 0.5, 1], rtol=1e-6)
+    rare = Truth(dataset(["a"] * 99 + ["b"], ("a", "b"))).class_weights(1.0)
+    assert rare[1] == 5.0
 
 
 # --- drawing --------------------------------------------------------------------------------------------------------
@@ -116,6 +135,17 @@ def test_an_epoch_is_a_share_of_the_data_and_no_less_than_the_recipes_least() ->
         dataclasses.replace(SMALL, balanced=True), dataclasses.replace(SMALL, batch=64),
     )]  # fmt: skip
     assert count == [16, 96, 40, 40]
+
+
+def test_captions_draws_by_the_second_and_fewer_of_the_long() -> None:
+    features, data = separable(40)
+    recipe = dataclasses.replace(RECIPES["captions"], least=0, batch=16)
+    batches = list(Examples(features, data, recipe).epoch(0, 1))
+    seconds = 0.4 * sum(features.steps(clip) for clip in range(40))
+    assert len(batches) == int(seconds / 2 / 16)
+    for length in (5, 10, 25):
+        assert Examples(features, data, recipe)._size(length) == {5: 16, 10: 8, 25: 3}[length]
+    assert {len(batch) for batch in batches} <= {16, 13, 10, 6, 4, 3}
 
 
 def test_balanced_sampling_evens_the_classes() -> None:
@@ -159,7 +189,18 @@ def test_the_papers_numbers() -> None:
     assert RECIPES["captions"].lengths == MIXED
     with pytest.raises(UsageError, match="as20k, as2m, esc50, captions"):
         find_recipe("esc")
-    assert find_recipe("esc50", epochs=4).average_from == 3
+    assert find_recipe("esc50", Own(epochs=4)).average_from == 3
+
+
+def test_a_persons_own_numbers_replace_the_recipes() -> None:
+    own = Own(epochs=10, rate=1e-2, batch=7, mixup=0.0, dropout=0.1, weight_decay=0.0, class_weights=0.5, balanced=True)
+    recipe = find_recipe("captions", own)
+    for name, value in dataclasses.asdict(own).items():
+        assert name == "average" or getattr(recipe, name) == value
+    assert recipe.average_from == 0 and recipe.lengths == MIXED
+    assert find_recipe("captions", Own(average=5)).average_from == 26
+    assert find_recipe("as20k", Own(average=0)).average_from == 0
+    assert find_recipe("as20k", Own()) == RECIPES["as20k"]
 
 
 def test_the_rate_falls_as_multi_step_lr_does() -> None:
@@ -175,7 +216,7 @@ def test_the_rate_falls_as_multi_step_lr_does() -> None:
 
 
 def test_the_cosine_rises_and_falls() -> None:
-    recipe = RECIPES["captions"]
+    recipe = dataclasses.replace(RECIPES["captions"], warmup=20)
     rates = [rate_at(recipe, epoch, step, 20) for epoch in range(1, recipe.epochs + 1) for step in range(20)]
     assert rates[0] == pytest.approx(recipe.rate / 20) and max(rates) == pytest.approx(recipe.rate, rel=0.01)
     assert rates[19:] == sorted(rates[19:], reverse=True) and rates[-1] < 0.02 * recipe.rate
@@ -188,6 +229,32 @@ def test_losses_are_torchs() -> None:
     single = dataclasses.replace(plain, loss="ce")
     expected = torch.nn.CrossEntropyLoss()(logits, torch.tensor([0, 1, 2, 2]))
     torch.testing.assert_close(batch_loss(logits, targets, single), expected)
+    weights = torch.tensor([2.0, 0.5, 1.0])
+    weighted = torch.nn.BCEWithLogitsLoss(weight=weights)(logits, targets)
+    torch.testing.assert_close(batch_loss(logits, targets, plain, weights), weighted)
+    summed = dataclasses.replace(plain, summed=True)
+    torch.testing.assert_close(batch_loss(logits, targets, summed, weights), 3 * weighted)
+
+
+def test_a_head_begins_at_what_is_usual() -> None:
+    features, data = separable(30)
+    recipe = dataclasses.replace(RECIPES["captions"], epochs=1, rate=0.0, least=48)
+    head = build_head("tl-tr", LAYERS, WIDTH, 3)
+    train(head, features, data, recipe)
+    shares = Truth(data).shares([0.4 * features.steps(clip) for clip in range(30)])
+    np.testing.assert_allclose(head.mlp_layer[-1].bias.detach().sigmoid(), shares, rtol=1e-3)
+
+
+def test_dropout_ends_with_the_training() -> None:
+    features, data = separable(30)
+    head = build_head("last-mlp", LAYERS, WIDTH, 3)
+    plain, dropped = (
+        train(head, features, data, dataclasses.replace(SMALL, epochs=1, dropout=dropout)) for dropout in (0.0, 0.5)
+    )
+    assert plain[0].loss != dropped[0].loss
+    head.train()
+    steps = torch.randn(1, LAYERS, 5, WIDTH)
+    assert torch.equal(head(steps), head(steps))
 
 
 # --- learning -------------------------------------------------------------------------------------------------------
