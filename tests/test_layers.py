@@ -99,14 +99,15 @@ OUTSIDE = {
     "whisper": {"model", "engine", "training"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "ffmpeg": {"media"},
     "platformdirs": {"cli"},
+    "ffmpeg": {"media"},
     "imageio_ffmpeg": {"media"},
     "subprocess": {"media", "doctor", "hook"},
-    "joblib": {"parallel"},
+    "joblib": {"parallel", "cluster"},
+    "distributed": {"cluster"},
     "requests": {"checkpoints"},
     "pysrt": {"captions"},
-    "filelock": {"checkpoints", "batch", "outputs", "locks", "training"},
+    "filelock": {"checkpoints", "outputs", "parallel", "training"},
 }
 """Which rooms alone may import these."""
 

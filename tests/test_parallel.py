@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.fakes import load_fake, load_fatal, load_nothing, write_wav
+from tests.fakes import FakeEngine, load_fake, load_fatal, load_nothing, write_wav
 from wat_cli.batch import Captioner, Outcome, Progress, Status, run, setting_of
 from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job, Outputs
 from wat_cli.errors import WeightsMissing
-from wat_cli.options import RunOptions
-from wat_cli.parallel import BUNDLE, Load, bundles, run_parallel
+from wat_cli.options import BatchOptions, ModelOptions, RunOptions
+from wat_cli.parallel import BARREN, DIED, FILES_A_SLOT, HOUR, Load, Told, bundles, run_crew, run_parallel
 
 WEIGHTS = ResolvedWeights(WeightFile("a", Path("a"), "a" * 64), WeightFile("b", Path("b"), "b" * 64), None)
 OPTIONS = RunOptions()
@@ -28,7 +31,7 @@ def jobs_in(folder: Path, count: int, poisoned: int | None = None) -> list[Job]:
     return made
 
 
-class Told(Progress):
+class Heard(Progress):
     def __init__(self) -> None:
         self.opened_jobs: list[Path] = []
         self.outcomes: list[Outcome] = []
@@ -40,23 +43,65 @@ class Told(Progress):
         self.outcomes.append(outcome)
 
 
-def parallel(jobs: list[Job], load: Load, told: Progress | None = None) -> list[Outcome]:
-    return list(run_parallel(jobs, OPTIONS, WEIGHTS, 2, told or Progress(), load))
+def parallel(
+    jobs: list[Job],
+    load: Load,
+    told: Progress | None = None,
+    options: RunOptions = OPTIONS,
+    devices: Sequence[str] = ("cpu", "cpu"),
+) -> list[Outcome]:
+    return list(run_parallel(jobs, options, WEIGHTS, devices, told or Progress(), load))
 
 
-@pytest.mark.parametrize(("count", "workers"), [(0, 2), (1, 2), (7, 2), (100, 4), (1000, 3)])
-def test_bundles_hold_every_job_once_and_in_order(count: int, workers: int) -> None:
-    jobs = [Job(Path(str(number)), Outputs(Path(), str(number))) for number in range(count)]
-    made = bundles(jobs, workers)
+# --- bundles ----------------------------------------------------------------------------------------------------------
+
+
+def named(count: int) -> list[Job]:
+    return [Job(Path(str(number)), Outputs(Path(), str(number))) for number in range(count)]
+
+
+@pytest.mark.parametrize(("count", "workers", "slots"), [(0, 2, 1), (1, 2, 8), (7, 2, 1), (100, 4, 1), (1000, 3, 8)])
+def test_bundles_hold_every_job_once_and_in_order(count: int, workers: int, slots: int) -> None:
+    jobs = named(count)
+    made = bundles(jobs, workers, slots, seconds=lambda job: 60.0)
     assert [job for bundle in made for job in bundle] == jobs
-    assert all(1 <= len(bundle) <= BUNDLE for bundle in made)
-    assert len(made) >= min(count, 4 * workers)
+    sizes = [len(bundle) for bundle in made]
+    assert all(1 <= size <= FILES_A_SLOT * slots for size in sizes)
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(made) >= min(count, workers)
+
+
+def test_bundles_keep_the_slots_full_and_end_together() -> None:
+    assert [len(bundle) for bundle in bundles(named(100), 2, 8, lambda job: 1.0)] == [25, 19, 14, 11, 8, 8, 8, 4, 2, 1]
+    assert [len(bundle) for bundle in bundles(named(12), 2, 1, lambda job: 1.0)] == [3, 3, 2, 1, 1, 1, 1]
+
+
+def test_a_bundle_holds_an_hour_of_audio() -> None:
+    made = bundles(named(1000), 2, 8, lambda job: 1000.0)
+    assert {len(bundle) for bundle in made[:100]} == {4}
+    assert {len(bundle) for bundle in bundles(named(50), 2, 8, lambda job: 3 * HOUR)} == {1}
+
+
+def test_how_much_audio_a_file_holds_is_estimated_from_its_size(tmp_path: Path) -> None:
+    """120 hours of films are no bundle, however short they are in files."""
+    jobs = []
+    for number in range(64):
+        source = tmp_path / f"{number}.mkv"
+        with source.open("wb") as file:
+            file.truncate(600 << 20)
+        jobs.append(Job(source, Outputs(tmp_path, source.stem)))
+    assert {len(bundle) for bundle in bundles(jobs, 1, 8)} == {1}
+    small = [dataclasses.replace(job, source=job.source.with_suffix(".mp3")) for job in jobs]
+    assert len(bundles(small, 1, 8)[0]) == 32  # not there: nothing is known of them
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
 
 
 def test_two_workers_write_what_one_writes(tmp_path: Path) -> None:
     apart, together = jobs_in(tmp_path / "one", 9), jobs_in(tmp_path / "two", 9)
     list(run(apart, Captioner(setting_of(OPTIONS, WEIGHTS), lambda: load_fake(WEIGHTS, OPTIONS.model), Progress())))
-    told = Told()
+    told = Heard()
     outcomes = parallel(together, load_fake, told)
     assert {outcome.status for outcome in outcomes} == {Status.WRITTEN}
     assert sorted(outcome.source for outcome in outcomes) == [job.source for job in together]
@@ -69,21 +114,50 @@ def test_two_workers_write_what_one_writes(tmp_path: Path) -> None:
         assert differing <= {"source", "timings", "checksum"}
 
 
+def load_noting(weights: ResolvedWeights, options: ModelOptions) -> FakeEngine:
+    """Leaves a note of who loaded an engine for which device."""
+    assert options.model_dir is not None
+    (options.model_dir / f"{os.getpid()} {options.device} {options.threads}").touch()
+    return FakeEngine()
+
+
+@pytest.mark.parametrize("devices", [("cpu", "cpu"), ("cpu", "auto")])
+def test_each_worker_has_an_engine_and_a_device_of_its_own(tmp_path: Path, devices: tuple[str, ...]) -> None:
+    (tmp_path / "notes").mkdir()
+    options = RunOptions(model=ModelOptions(model_dir=tmp_path / "notes", threads=3))
+    outcomes = parallel(jobs_in(tmp_path, 12), load_noting, options=options, devices=devices)
+    assert {outcome.status for outcome in outcomes} == {Status.WRITTEN}
+    notes = [note.name.split() for note in (tmp_path / "notes").iterdir()]
+    processes, used, threads = zip(*notes, strict=True)
+    assert 1 <= len(processes) == len(set(processes)) <= 2
+    assert set(threads) == {"3"} and str(os.getpid()) not in processes
+    if len(processes) == 2:  # one may have done it all before the other had started
+        assert sorted(used) == sorted(devices)
+
+
+def test_a_worker_hears_several_files_together(tmp_path: Path) -> None:
+    options = RunOptions(batch=BatchOptions(batch_size=3))
+    outcomes = parallel(jobs_in(tmp_path, 9), load_fake, options=options)
+    assert [outcome.status for outcome in outcomes] == [Status.WRITTEN] * 9
+
+
 def test_a_broken_file_fails_alone(tmp_path: Path) -> None:
     jobs = jobs_in(tmp_path, 6, poisoned=2)
     failed = [outcome for outcome in parallel(jobs, load_fake) if outcome.status is Status.FAILED]
     assert [outcome.source.name for outcome in failed] == ["2.wav"]
 
 
-def test_a_worker_that_dies_fails_its_jobs_and_no_run_hangs(tmp_path: Path) -> None:
-    jobs = jobs_in(tmp_path, 6, poisoned=2)
-    outcomes = {outcome.source.name: outcome for outcome in parallel(jobs, load_fatal)}
-    assert len(outcomes) == 6
-    assert outcomes["2.wav"].status is Status.FAILED
-    assert "worker died" in outcomes["2.wav"].reason
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_file_that_kills_its_worker_fails_alone(tmp_path: Path, batch_size: int) -> None:
+    jobs = jobs_in(tmp_path, 8, poisoned=2)
+    options = RunOptions(batch=BatchOptions(batch_size=batch_size))
+    told = Heard()
+    outcomes = {outcome.source.name: outcome for outcome in parallel(jobs, load_fatal, told, options)}
+    assert len(outcomes) == len(told.outcomes) == 8
+    assert (outcomes.pop("2.wav").reason, {o.status for o in outcomes.values()}) == (DIED, {Status.WRITTEN})
     again = {outcome.source.name: outcome.status for outcome in parallel(jobs, load_fake)}
     assert again.pop("2.wav") is Status.FAILED  # the poison is still in it
-    assert set(again.values()) <= {Status.WRITTEN, Status.SKIPPED}
+    assert set(again.values()) == {Status.SKIPPED}
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -99,3 +173,57 @@ def test_an_interrupt_ends_the_workers(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         parallel(jobs_in(tmp_path, 6), load_fake, Impatient())
+
+
+# --- workers that die, without processes ------------------------------------------------------------------------------
+
+
+class FrailCrew:
+    """Works in its bundles' order, and dies at every file of `poison`, with one that it had in work beside it."""
+
+    workers = 2
+
+    def __init__(self, poison: set[str], silent: bool = False) -> None:
+        self._poison, self._silent = poison, silent
+        self.lost: frozenset[Path] = frozenset()
+        self.rounds: list[int] = []
+        self.killed = False
+
+    def follow(self, bundles: Sequence[tuple[Job, ...]]) -> Iterator[Told]:
+        jobs = [job for bundle in bundles for job in bundle]
+        self.lost = frozenset()
+        self.rounds.append(len(jobs))
+        for place, job in enumerate(jobs):
+            if job.source.name in self._poison:
+                beside = jobs[place + 1 : place + 2]
+                yield from () if self._silent else (job, *beside)
+                self.lost = frozenset() if self._silent else frozenset(j.source for j in (job, *beside))
+                return
+            yield job
+            yield Outcome(job.source, Status.WRITTEN)
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def through(crew: FrailCrew, count: int) -> dict[str, str]:
+    return {o.source.name: o.reason or o.status.value for o in run_crew(named(count), crew, Progress(), 1)}
+
+
+def test_what_the_dead_had_in_work_is_tried_again_alone() -> None:
+    crew = FrailCrew({"3", "7"})
+    assert through(crew, 10) == {str(n): DIED if n in (3, 7) else "written" for n in range(10)}
+    assert crew.rounds == [10, 5, 1, 1, 1, 1, 1][: len(crew.rounds)]
+    assert sum(crew.rounds[1:]) <= 10
+
+
+def test_many_files_that_kill_their_worker_do_not_fail_the_others() -> None:
+    poison = {str(number) for number in range(0, 40, 4)}
+    told = through(FrailCrew(poison), 40)
+    assert {name for name, reason in told.items() if reason == DIED} == poison
+
+
+def test_workers_that_never_do_anything_end_the_run() -> None:
+    crew = FrailCrew({"0"}, silent=True)
+    assert set(through(crew, 50).values()) == {DIED}
+    assert len(crew.rounds) == BARREN

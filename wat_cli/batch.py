@@ -206,7 +206,7 @@ class Captioner:
         self._load = load
         self._engine: Hearer | None = None
         self._loading = threading.Lock()
-        self.in_work: list[Job] = []
+        self.in_work: dict[Path, Job] = {}
         """The jobs in work: those that an interrupt drops."""
 
     def engine(self) -> Hearer:
@@ -219,7 +219,7 @@ class Captioner:
     def caption(self, job: Job) -> Outcome:
         """Do one job. What is wrong with the file becomes its outcome; what is wrong with the run is raised."""
         started = time.perf_counter()
-        self.in_work.append(job)
+        self.in_work[job.source] = job
         self.progress.opened(job)
         try:
             outcome = self._caption(job, started)
@@ -229,7 +229,7 @@ class Captioner:
             outcome = Outcome(job.source, Status.FAILED, _without_name(error, job))
         except OSError as error:
             outcome = Outcome(job.source, Status.FAILED, error.strerror or str(error))
-        self.in_work.remove(job)
+        self.in_work.pop(job.source, None)
         self.progress.closed(outcome)
         return outcome
 

@@ -234,15 +234,27 @@ class ModelOptions:
         fingerprint=False,
         choices=("512", "full"),
     )
-    device: str = option("auto", "auto, cpu, cuda or cuda:N.", panel="Model", fingerprint=False)
+    device: str = option(
+        "auto",
+        "auto, cpu, cuda or cuda:N; several by comma, or all GPUs with all: a worker process for each.",
+        panel="Model",
+        fingerprint=False,
+    )
     fp16: bool = option(True, "Use float16 on a GPU (a CPU always computes in float32).", panel="Model")
     threads: int = option(0, "CPU threads for torch; 0 leaves the choice to torch.", panel="Model", fingerprint=False)
     offline: bool = option(False, "Never fetch anything.", panel="Model", fingerprint=False)
 
     def __post_init__(self) -> None:
         _check(self.threads >= 0, f"--threads {self.threads}: it is 0 or more")
+        alone = len(self.devices) == 1 or not {"all", "auto"} & set(self.devices)
+        _check(bool(self.devices) and alone, f"--device {self.device}: all and auto stand alone; others by comma")
         _check(self.tagger in (None, "tiny", "base", "small"), f"--tagger {self.tagger}: it is tiny, base or small")
         _check(self.tagger_head in (None, "512", "full"), f"--tagger-head {self.tagger_head}: it is 512 or full")
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices that are asked for; ``all`` is every GPU."""
+        return tuple(name.strip() for name in self.device.split(",") if name.strip())
 
 
 FORMATS = ("srt", "vtt", "txt", "tsv", "json")
@@ -361,6 +373,12 @@ class BatchOptions:
         1, "Worker processes, each with a model of its own; they share the CPU's cores.", panel="Run", fingerprint=False
     )
     batch_size: int = option(1, "Files that one model hears together.", panel="Run", fingerprint=False)
+    scheduler: str | None = option(
+        None,
+        "Address of a Dask scheduler (tcp://HOST:8786), whose workers caption instead of this machine.",
+        panel="Run",
+        fingerprint=False,
+    )
     dry_run: bool = option(
         False, "Print what would be done and why, and write nothing.", panel="Run", fingerprint=False
     )
@@ -382,6 +400,8 @@ class BatchOptions:
     def __post_init__(self) -> None:
         _check(self.jobs >= 1, f"--jobs {self.jobs}: it is 1 or more")
         _check(1 <= self.batch_size <= 256, f"--batch-size {self.batch_size}: it is 1 to 256")
+        alone = self.scheduler is None or self.jobs == 1
+        _check(alone, "--scheduler and --jobs exclude each other: the cluster has workers of its own")
         _check(self.min_age >= 0, f"--min-age {self.min_age}: it cannot be negative")
 
 
@@ -463,6 +483,8 @@ class RunOptions:
         captions, words = self.captions, self.transcribe.word_timestamps
         for name in ("max_words_per_line", "highlight_words"):
             _check(words or not getattr(captions, name), f"--{name.replace('_', '-')} needs --word-timestamps")
+        one = self.batch.scheduler is None or (len(self.model.devices) == 1 and self.model.device != "all")
+        _check(one, "--scheduler takes one --device: start a worker of the cluster for each")
         one_stream = not (self.output.to_stdout and self.batch.log_json == STDOUT)
         _check(one_stream, "--output-dir - and --log-json - cannot both have standard output")
         silence = self.transcribe.hallucination_silence_threshold

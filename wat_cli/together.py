@@ -10,13 +10,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from wat_cli.batch import Captioner, Outcome, Progress
+from wat_cli.batch import Captioner, Outcome, Progress, run
 from wat_cli.captioning import Dropped
 from wat_cli.discovery import Job
 from wat_cli.media import AudioStream, MediaInfo
 
 PATIENCE = 5.0
 """Seconds that an interrupted run waits for its threads; what they leave behind is cleared by the next run."""
+
+
+def run_jobs(jobs: Sequence[Job], captioner: Captioner, files: int) -> Iterator[Outcome]:
+    """Caption `jobs` with one engine: one after the other, or as many as `files` together."""
+    files = min(files, len(jobs))
+    return run_together(jobs, captioner, files) if files > 1 else run(jobs, captioner)
 
 
 def run_together(jobs: Sequence[Job], captioner: Captioner, files: int) -> Iterator[Outcome]:

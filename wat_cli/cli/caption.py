@@ -153,7 +153,7 @@ def _work(
             for outcome in _outcomes(found.jobs, options, weights, captioner):
                 report.add(outcome)
     except KeyboardInterrupt:
-        names = ", ".join(shown(job.source) for job in captioner.in_work)
+        names = ", ".join(shown(job.source) for job in captioner.in_work.values())
         dropped = names or "What was in work"
         progress.note(f"interrupted. {dropped} was dropped. What is finished stays; run again to go on.")
         return ExitCode.INTERRUPTED
@@ -166,16 +166,26 @@ def _outcomes(
     """Caption `jobs` one after the other, several together, or in several processes."""
     from wat_cli.batch import run
 
-    workers, files = min(options.batch.jobs, len(jobs)), min(options.batch.batch_size, len(jobs))
-    if workers > 1:
+    if options.batch.scheduler is not None:
+        from wat_cli.cluster import run_on_cluster
+
+        return run_on_cluster(jobs, options, weights, captioner.progress, in_work=captioner.in_work)
+    devices = _devices(options)[: max(1, len(jobs))]
+    if len(devices) > 1:
         from wat_cli.parallel import run_parallel
 
-        return run_parallel(jobs, options, weights, workers, captioner.progress)
-    if files > 1:
-        from wat_cli.together import run_together
+        return run_parallel(jobs, options, weights, devices, captioner.progress, in_work=captioner.in_work)
+    return run_jobs(jobs, captioner, options.batch.batch_size)
 
-        return run_together(jobs, captioner, files)
-    return run(jobs, captioner)
+
+def _devices(options: RunOptions) -> tuple[str, ...]:
+    """The device of each worker: those of ``--device`` in turn, as many as ``--jobs``, each at least once."""
+    names = options.model.devices
+    if names == ("all",):
+        from wat_cli.engine import all_devices
+
+        names = all_devices()
+    return tuple(names[number % len(names)] for number in range(max(len(names), options.batch.jobs)))
 
 
 @contextmanager
@@ -257,7 +267,7 @@ def _model(options: RunOptions, weights: ResolvedWeights) -> Model:
     """The model, which is loaded when it is first needed."""
     from wat_cli.api import Model
 
-    return Model(options.model, weights)
+    return Model(dataclasses.replace(options.model, device=_devices(options)[0]), weights)
 
 
 def _display(options: RunOptions) -> Lines:

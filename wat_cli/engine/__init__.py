@@ -5,8 +5,8 @@ read the same `Encoded`.
 """
 
 from wat_cli.engine.file import Pcm
-from wat_cli.engine.loading import choose_compute, load_engine, use_fast_float32
+from wat_cli.engine.loading import all_devices, choose_compute, load_engine, use_fast_float32
 from wat_cli.engine.scheduler import Engine
 from wat_cli.seek import sampling_seed
 
-__all__ = ["Engine", "Pcm", "choose_compute", "load_engine", "sampling_seed", "use_fast_float32"]
+__all__ = ["Engine", "Pcm", "all_devices", "choose_compute", "load_engine", "sampling_seed", "use_fast_float32"]

@@ -46,6 +46,11 @@ class Compute:
     reason: str
 
 
+def all_devices() -> tuple[str, ...]:
+    """Every CUDA device of this machine (``--device all``), or the CPU where there is none."""
+    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count())) or ("cpu",)
+
+
 def choose_compute(options: ModelOptions) -> Compute:
     """Device and number format: float16 on a GPU unless ``--fp16 False``, always float32 on a CPU."""
     name = options.device
