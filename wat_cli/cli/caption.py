@@ -163,8 +163,8 @@ def _work(
 def _outcomes(
     jobs: Sequence[Job], options: RunOptions, weights: ResolvedWeights, captioner: Captioner
 ) -> Iterator[Outcome]:
-    """Caption `jobs` one after the other, several together, or in several processes."""
-    from wat_cli.batch import run
+    """Caption `jobs` one after the other, several together, in several processes, or on other machines."""
+    from wat_cli.together import run_jobs
 
     if options.batch.scheduler is not None:
         from wat_cli.cluster import run_on_cluster
