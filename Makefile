@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILMS := sample_media
 
-.PHONY: demo test lint docs films speech sounds mini clean
+.PHONY: demo test lint docs films speech sounds mini bench clean
 
 demo: .venv/ready ## caption the sample films with the embedded model and show one caption file
 	$(BIN)/wat caption $(FILMS) --model mini --output-dir build/demo
@@ -53,6 +53,9 @@ mini: speech sounds ## train the embedded model anew and put it into wat_cli/dat
 	mkdir -p $(MINI)
 	$(BIN)/python -m training.ship build/mini/polish.pt --head build/mini/head/head.pt --out $(MINI)
 
+bench: .venv/ready build/bench/ready ## run wat and its peers on the same work, and write benchmarks/RESULTS.md; BENCH=--quick: five minutes
+	$(BIN)/python -m benchmarks $(BENCH)
+
 clean:
 	rm -rf build .venv
 
@@ -71,6 +74,15 @@ clean:
 
 .venv/ready-training: .venv/ready
 	$(PIP) --editable '.[training]'
+	touch $@
+
+# What wat is compared with, in an environment of its own; torch is the same version as wat's.
+build/bench/ready: constraints.txt
+	$(PYTHON) -m venv build/bench/venv
+	build/bench/venv/bin/python -m pip install --quiet --constraint constraints.txt torch
+	build/bench/venv/bin/python -m pip install --quiet --constraint constraints.txt \
+		openai-whisper faster-whisper==1.2.1 ctranslate2==4.8.5
+	build/bench/venv/bin/python -m pip install --quiet --no-deps whisper-at==0.5
 	touch $@
 
 # The W3C's WebVTT parser judges the caption files; where there is no npm its tests are skipped and say so.
