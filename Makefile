@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILMS := sample_media
 
-.PHONY: demo test lint docs films speech sounds mini bench clean
+.PHONY: demo test lint docs pictures films speech sounds mini bench clean
 
 demo: .venv/ready ## caption the sample films with the embedded model and show one caption file
 	$(BIN)/wat caption $(FILMS) --model mini --output-dir build/demo
@@ -20,6 +20,9 @@ lint: .venv/ready-test ## ruff and mypy
 
 docs: .venv/ready ## write the command reference (docs/commands.md) anew from the command line
 	$(BIN)/python -m docs.reference
+
+pictures: .venv/ready-pictures build/browser/node_modules ## take the README's pictures and samples anew from real runs
+	$(BIN)/python -m docs.screenshots
 
 films: .venv/ready-training ## render sample_media again (needs ffmpeg, flite, espeak-ng, festival, fluidsynth)
 	$(BIN)/python -m sample_media.make_films
@@ -70,6 +73,10 @@ clean:
 .venv/ready-test: .venv/ready
 	$(PIP) --editable '.[test]'
 	$(PIP) --no-deps whisper-at==0.5
+	touch $@
+
+.venv/ready-pictures: .venv/ready
+	$(PIP) --editable '.[pictures]'
 	touch $@
 
 .venv/ready-training: .venv/ready
