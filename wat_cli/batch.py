@@ -108,8 +108,8 @@ class Progress:
     def probed(self, info: MediaInfo, track: AudioStream) -> None:
         """The file in work holds this, and this track of it is heard."""
 
-    def heard(self, seconds: float) -> None:
-        """So many seconds of the file in work are done."""
+    def heard(self, source: Path, seconds: float) -> None:
+        """So many seconds of a file in work are done."""
 
     def note(self, text: str) -> None:
         """Something that a person may want to know."""
@@ -145,10 +145,10 @@ class Several(Progress):
         for member in self._members:
             member.probed(info, track)
 
-    def heard(self, seconds: float) -> None:
+    def heard(self, source: Path, seconds: float) -> None:
         """Pass it on."""
         for member in self._members:
-            member.heard(seconds)
+            member.heard(source, seconds)
 
     def note(self, text: str) -> None:
         """Pass it on."""
@@ -169,6 +169,22 @@ class Several(Progress):
         """Pass it on."""
         for member in self._members:
             member.ended(report, exit_code)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What captioning tells of one file (`captioning.Watcher`), told with the file's name."""
+
+    progress: Progress
+    source: Path
+
+    def probed(self, info: MediaInfo, track: AudioStream) -> None:
+        """Pass it on."""
+        self.progress.probed(info, track)
+
+    def heard(self, seconds: float) -> None:
+        """Pass it on."""
+        self.progress.heard(self.source, seconds)
 
 
 def setting_of(options: RunOptions, weights: ResolvedWeights) -> Setting:
@@ -272,7 +288,8 @@ class Captioner:
     def _hear(self, job: Job, opened: captioning.Opened, started: float) -> Outcome:
         so_far = outputs.resume_path(job.outputs.sidecar)
         try:
-            transcript, watch = captioning.transcribe(job, opened, self.engine, self.setting, self.progress, so_far)
+            watcher = Watch(self.progress, job.source)
+            transcript, watch = captioning.transcribe(job, opened, self.engine, self.setting, watcher, so_far)
             written = captioning.write(job, transcript, watch, self.setting.options)
         except _BUGS as error:
             so_far.unlink(missing_ok=True)
@@ -313,6 +330,8 @@ class Planned:
     """As far as can be told without hearing the file: written stands for would be written."""
     info: MediaInfo | None = None
     track: AudioStream | None = None
+    heard: bool = False
+    """Due for formats or layout alone: there is nothing to hear."""
 
 
 def planned(jobs: Iterable[Job], setting: Setting) -> Iterator[Planned]:
@@ -326,7 +345,8 @@ def planned(jobs: Iterable[Job], setting: Setting) -> Iterator[Planned]:
                 continue
             opened = captioning.open_media(job, setting.options)
             paths = (*captioning.targets(job, setting.options).values(), job.outputs.sidecar)
-            yield Planned(Outcome(job.source, Status.WRITTEN, verdict.reason, paths), opened.info, opened.track)
+            due = Outcome(job.source, Status.WRITTEN, verdict.reason, paths)
+            yield Planned(due, opened.info, opened.track, verdict.heard)
         except (NoAudioTrack, Subtitled) as error:
             yield Planned(Outcome(job.source, Status.SKIPPED, _without_name(error, job)))
         except (MediaError, OutputError) as error:

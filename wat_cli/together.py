@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from wat_cli.batch import Captioner, Outcome, Progress, run
 from wat_cli.captioning import Dropped
@@ -74,10 +75,7 @@ def _work(
 
 
 class _Stoppable(Progress):
-    """Passes on what several threads tell, one at a time, and stops them where they tell how far they are.
-
-    How far a single file is says little while others are in work, so it is not passed on.
-    """
+    """Passes on what several threads tell, one at a time, and stops them where they tell how far they are."""
 
     def __init__(self, target: Progress, stop: threading.Event) -> None:
         self._target, self._stop, self._lock = target, stop, threading.Lock()
@@ -91,8 +89,10 @@ class _Stoppable(Progress):
         with self._lock:
             self._target.probed(info, track)
 
-    def heard(self, seconds: float) -> None:
+    def heard(self, source: Path, seconds: float) -> None:
         self._check()
+        with self._lock:
+            self._target.heard(source, seconds)
 
     def note(self, text: str) -> None:
         with self._lock:

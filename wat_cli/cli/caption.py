@@ -105,7 +105,7 @@ def run_options(values: Mapping[str, Any]) -> RunOptions:
 
 
 def _run(paths: list[str], options: RunOptions) -> ExitCode:
-    from wat_cli.batch import Report, Several
+    from wat_cli.batch import Report, Several, setting_of
     from wat_cli.hook import Hook, words_of
     from wat_cli.media import find_ffmpeg
     from wat_cli.tagging import policy
@@ -127,10 +127,13 @@ def _run(paths: list[str], options: RunOptions) -> ExitCode:
     # 3) the work, and what is told of it
     report = Report()
     with ExitStack() as stack:
-        records = Several(stack.enter_context(_display(options)), *_records(options, stack))
+        display = stack.enter_context(_display(options))
+        records = Several(display, *_records(options, stack))
         hooks = [Hook(options.batch.on_file, records.complained)] if options.batch.on_file is not None else []
         progress = Several(records, *hooks)
         progress.started(len(found.jobs))
+        if weights is not None:
+            display.look_ahead(found.jobs, setting_of(options, weights))
         code = _work(found, options, weights, progress, report)
         if code is ExitCode.OK and any(hook.failed for hook in hooks):
             code = ExitCode.SOME_FAILED
@@ -306,13 +309,16 @@ def _dry_run(found: Discovery, options: RunOptions) -> ExitCode:
 def _to_stdout(found: Discovery, options: RunOptions) -> ExitCode:
     """Caption the one file; its one output goes to stdout and nothing to the disk."""
     from wat_cli import api
+    from wat_cli.batch import Watch
 
     if len(found.jobs) != 1 or found.refused:
         raise UsageError(f"--output-dir - takes one file; there are {len(found.jobs) + len(found.refused)}")
     with _display(options) as display, _terminable():
         display.started(1)
         display.opened(found.jobs[0])
-        captioned = api.caption(_model(options, _weights(options)), found.jobs[0].source, options, progress=display)
+        source = found.jobs[0].source
+        model = _model(options, _weights(options))
+        captioned = api.caption(model, source, options, progress=Watch(display, source))
     sys.stdout.buffer.write(captioned.render(options.output.formats[0]).encode())
     sys.stdout.buffer.flush()
     return ExitCode.OK

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from wat_cli.batch import Outcome, Planned, Report, Status
 from wat_cli.batch import Progress as Silent
+from wat_cli.captioning import Setting
+from wat_cli.cli.estimate import Estimate, Standing, look_ahead
 from wat_cli.discovery import Job
 from wat_cli.errors import ExitCode, printable, shown
 from wat_cli.media import AudioStream, MediaInfo, describe
@@ -79,6 +86,9 @@ class Lines(Silent):
                 f"{shown(info.path)}: {duration}, track {info.audio.index(track)}: {printable(describe(track))}"
             )
 
+    def look_ahead(self, jobs: Sequence[Job], setting: Setting) -> None:
+        """Plain lines do not tell what lies ahead."""
+
     def note(self, text: str) -> None:
         """Print it, unless silence was asked for."""
         if not self.quiet:
@@ -110,66 +120,124 @@ class Lines(Silent):
             self._print(f"{report}{audio}")
 
 
+SHOWN_IN_WORK = 4
+SHOWN_FAILURES = 20
+
+
 class Bar(Lines):
-    """A bar of the file in work above it the lines, while the terminal lasts."""
+    """One bar for the whole run, in audio time, above it the lines and below it the files in work; a table at the end.
+
+    What lies ahead is looked at in a thread of its own while the first files are heard.
+    """
 
     def __init__(self, console: Console, verbose: bool = False) -> None:
         super().__init__(console, verbose=verbose)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[place]}"),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task: TaskID | None = None
-        self._duration: float | None = None
-        self._in_work = False
+        self._estimate = Estimate(0)
+        self._live: Live | None = None
+        self._stop = threading.Event()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Take the bar away."""
-        self._progress.stop()
+        self._take_away()
+
+    def _take_away(self) -> None:
+        self._stop.set()
+        if self._live is not None:
+            self._live.stop()
 
     def started(self, jobs: int) -> None:
-        """Show the bar, one step for each file."""
+        """Show the bar."""
         if jobs:
-            self._progress.start()
-            self._task = self._progress.add_task("", total=jobs, place="")
+            self._estimate = Estimate(jobs)
+            self._live = Live(get_renderable=self._shown, console=self.console, refresh_per_second=4, transient=True)
+            self._live.start()
 
-    def ended(self, report: Report, exit_code: ExitCode) -> None:
-        """Take the bar away before the last line."""
-        self._progress.stop()
-        super().ended(report, exit_code)
+    def look_ahead(self, jobs: Sequence[Job], setting: Setting) -> None:
+        """Begin to look at what lies ahead."""
+        threading.Thread(target=look_ahead, args=(jobs, setting, self._estimate, self._stop), daemon=True).start()
 
     def opened(self, job: Job) -> None:
         """Name the file in work."""
-        self._duration, self._in_work = None, True
-        self._update(description=escape(_short(job.source)), place="")
+        self._estimate.opened(job.source)
 
     def probed(self, info: MediaInfo, track: AudioStream) -> None:
         """Note how long the file is."""
         super().probed(info, track)
-        self._duration = info.duration
+        self._estimate.expected(info.path, info.duration)
 
-    def heard(self, seconds: float) -> None:
+    def heard(self, source: Path, seconds: float) -> None:
         """Say how far the file is."""
-        of = f"/{clock(self._duration)}" if self._duration else ""
-        self._update(place=clock(seconds) + of)
+        self._estimate.heard(source, seconds)
 
     def closed(self, outcome: Outcome) -> None:
         """One file further."""
+        self._estimate.closed(outcome.source, outcome.audio_seconds)
         super().closed(outcome)
-        if self._task is not None and self._in_work:
-            self._progress.advance(self._task)
-        self._in_work = False
 
-    def _update(self, **fields: str) -> None:
-        if self._task is not None:
-            self._progress.update(self._task, **fields)  # type: ignore[arg-type]
+    def ended(self, report: Report, exit_code: ExitCode) -> None:
+        """Put a table in the bar's place."""
+        self._take_away()
+        if not report.outcomes:
+            super().ended(report, exit_code)
+            return
+        self.console.print(outcome_table(report))
+        failures = [outcome for outcome in report.outcomes if outcome.status in (Status.FAILED, Status.PARTLY)]
+        if len(report.outcomes) > len(failures) > 0:  # they may have scrolled away
+            for outcome in failures[:SHOWN_FAILURES]:
+                self._print(line_of(outcome), "red")
+            if len(failures) > SHOWN_FAILURES:
+                self._print(f"and {len(failures) - SHOWN_FAILURES} more")
+
+    def _shown(self) -> RenderableType:
+        standing = self._estimate.standing
+        bar = ProgressBar(total=standing.total, completed=standing.heard, width=30, pulse=standing.total is None)
+        table = Table.grid(padding=(0, 1))
+        table.add_row(bar, Text(standing_line(standing)))
+        files = [Text(f"  {line}", style="dim") for line in work_lines(standing)]
+        return Group(table, *files)
+
+
+def standing_line(standing: Standing) -> str:
+    """How a run stands, in one line: ``2:00 of ~1:04:00 of audio, 12.3x real time, ~5:02 left, 3 of 40 files``."""
+    about = "" if standing.certain else "~"
+    total = "" if standing.total is None else f" of {about}{clock(standing.total)}"
+    parts = [f"{clock(standing.heard)}{total} of audio"]
+    if standing.speed is not None:
+        parts.append(f"{standing.speed:.1f}x real time")
+    if standing.left is not None:
+        parts.append(f"{about}{clock(standing.left)} left")
+    return ", ".join([*parts, f"{standing.files} of {standing.of} files"])
+
+
+def work_lines(standing: Standing) -> list[str]:
+    """The files in work and how far each is, the first few."""
+    lines = []
+    for source, heard, length in standing.in_work[:SHOWN_IN_WORK]:
+        far = f"{clock(heard)} of {clock(length)}" if length else clock(heard) if heard else ""
+        lines.append(f"{_short(source)}  {far}".rstrip())
+    more = len(standing.in_work) - SHOWN_IN_WORK
+    return [*lines, f"and {more} more"] if more > 0 else lines
+
+
+def outcome_table(report: Report) -> Table:
+    """What a run came to: files and audio by how they ended."""
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    wall, audio = report.wall_seconds, report.audio_seconds
+    speed = f", {audio / wall:.1f}x real time" if audio and wall else ""
+    table.add_column("", footer="in all")
+    table.add_column("files", justify="right", footer=str(len(report.outcomes)))
+    table.add_column("audio", justify="right", footer=clock(audio))
+    table.add_column("", footer=f"in {clock(wall)}{speed}")
+    for status in Status:
+        ended = [outcome for outcome in report.outcomes if outcome.status is status]
+        if ended:
+            heard = sum(outcome.audio_seconds for outcome in ended)
+            current = sum(outcome.up_to_date for outcome in ended)
+            note = f"{current} up to date" if current else ""
+            table.add_row(status.value, str(len(ended)), clock(heard) if heard else "", note, style=_COLOURS[status])
+    return table
 
 
 def _short(path: Path, width: int = 40) -> str:
