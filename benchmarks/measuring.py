@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from benchmarks.engines import Heard, Setup, Work
 from benchmarks.processes import Program, ProgramFailed, Run
@@ -72,45 +73,66 @@ def fault_of(heard: Heard, row: Row) -> str:
 
 
 def measure(
-    rows: Sequence[Row], warm_up: str, rounds: int, deadline: float | None = None, start: Start = Program
+    rows: Sequence[Row],
+    warm_up: str,
+    rounds: int,
+    deadline: float | None = None,
+    start: Start = Program,
+    keep: bool | None = None,
 ) -> list[Measured]:
-    """Run `rows` by turns, `rounds` times; every program is loaded first and hears the file `warm_up` once, untimed.
+    """Run `rows` by turns, `rounds` times; every program is loaded and hears the file `warm_up` before it is timed.
 
-    After `deadline` (`time.monotonic`) no round begins, except the first.
+    Programs stay loaded from round to round if `keep`, or if left out where the memory is enough for all of them. No
+    round but the first begins that would not end by `deadline` (`time.monotonic`).
     """
     found = [Measured(row) for row in rows]
+    if keep is None:
+        keep = needed_bytes(rows) < 0.85 * available_bytes()
     with ExitStack() as stack:
-        programs: dict[str, Program] = {}
-        for one in found:
-            say(f"  {one.row.name}: loading")
-            try:
-                programs[one.row.key] = stack.enter_context(start(one.row.setup))
-                programs[one.row.key].run(_warm_up_of(one.row.work, warm_up))
-            except ProgramFailed as error:
-                one.fault = str(error)
+        kept: dict[str, Program] = {}
+        begun = time.monotonic()
         for turn in range(rounds):
-            if turn and deadline is not None and time.monotonic() > deadline:
-                say(f"  out of time after {turn} of {rounds} rounds")
+            spent = (time.monotonic() - begun) / max(1, turn)
+            if turn and deadline is not None and time.monotonic() + spent > deadline:
+                say(f"  no time for another round after {turn} of {rounds}")
                 break
             for one in found:
-                if not one.fault:
-                    _take_turn(one, programs[one.row.key])
+                if one.fault:
+                    continue
+                try:
+                    if keep:
+                        if one.row.key not in kept:
+                            kept[one.row.key] = _ready(stack.enter_context(start(one.row.setup)), one.row, warm_up)
+                        _take_turn(one, kept[one.row.key])
+                    else:
+                        with start(one.row.setup) as program:
+                            _take_turn(one, _ready(program, one.row, warm_up))
+                except ProgramFailed as error:
+                    one.fault = str(error)
     return found
 
 
+def _ready(program: Program, row: Row, warm_up: str) -> Program:
+    program.run(replace(row.work, files=(warm_up,)))
+    return program
+
+
 def _take_turn(one: Measured, program: Program) -> None:
-    try:
-        run = program.run(one.row.work)
-    except ProgramFailed as error:
-        one.fault = str(error)
-        return
+    run = program.run(one.row.work)
     one.runs.append(run)
     one.fault = fault_of(run.heard, one.row)
     say(f"  {one.row.name}: {run.seconds:.2f} s" + (f" DISQUALIFIED: {one.fault}" if one.fault else ""))
 
 
-def _warm_up_of(work: Work, path: str) -> Work:
-    return Work((path,), work.beam, work.timestamps, work.real, work.language)
+def needed_bytes(rows: Sequence[Row]) -> float:
+    """Rough memory of all programs at once: Python with torch, float32 weights, and half as much for their work."""
+    return sum(0.6e9 + 3 * Path(row.setup.checkpoint).stat().st_size for row in rows)
+
+
+def available_bytes() -> float:
+    """What the machine can give."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))) * 1024
 
 
 def paired_ratio(slower: Measured, faster: Measured) -> float | None:

@@ -125,8 +125,10 @@ def beams(plan: Plan) -> str:
     files = sound_files(AUDIO, [plan.windows] * count)
     model, windows = checkpoint(size, plan.tokens), plan.windows * count
     rows = [row(key, model, files, windows, plan.tokens, plan, beam=5) for key in keys]
-    measured = measure(rows, _warm_up(), plan.rounds, plan.deadline)
-    return f"{size}, {count} files of {plan.windows} windows.\n\n" + speed_table(measured, "openai") + note
+    measured = measure(rows, _warm_up(), 1)
+    return (
+        f"{size}, {count} files of {plan.windows} windows, one run each.\n\n" + speed_table(measured, "openai") + note
+    )
 
 
 def without_timestamps(plan: Plan) -> str:
@@ -139,9 +141,9 @@ def without_timestamps(plan: Plan) -> str:
         is_wat = KINDS[key].program == "wat"
         made = row(key, with_them if is_wat else without, files, windows, plan.tokens, plan, timestamps=is_wat)
         rows.append(replace(made, name=made.name + (", with timestamps" if is_wat else "")))
-    measured = measure(rows, _warm_up(), plan.rounds, plan.deadline)
+    measured = measure(rows, _warm_up(), 1)
     note = f"{note}\n\n{goal_table(measured, GOALS)}"
-    return f"{size}; `wat` decodes with timestamps, the others without.\n\n{speed_table(measured, 'openai')}{note}"
+    return f"{size}, one run each; `wat` decodes with timestamps, the others without.\n\n{speed_table(measured, 'openai')}{note}"
 
 
 def text(plan: Plan) -> str:

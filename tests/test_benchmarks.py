@@ -94,15 +94,20 @@ class Pretended:
 def test_rows_take_turns_and_a_short_one_stops() -> None:
     Pretended.order = []
     rows = [replace(ROW, key=name, name=name, setup=Setup(name, "", 1)) for name in ("whole", "short", "missing")]
-    whole, short, missing = measure(rows, "warm.wav", 3, start=Pretended)  # type: ignore[arg-type]
+    whole, short, missing = measure(rows, "warm.wav", 3, start=Pretended, keep=True)  # type: ignore[arg-type]
     assert Pretended.order == ["whole", "short", "whole", "short", "whole"]
-    assert whole.counts and whole.seconds == [2.0, 3.0, 4.0]
+    assert whole.counts and whole.seconds == [2.0, 3.0, 4.0]  # heard the warm-up once, before the first
     assert not short.counts and "not 3 tokens long" in short.fault
     assert not missing.counts and missing.fault == "it ended"
 
 
+def test_without_room_for_all_each_turn_has_a_program_of_its_own() -> None:
+    (one,) = measure([ROW], "warm.wav", 3, start=Pretended, keep=False)  # type: ignore[arg-type]
+    assert one.seconds == [2.0, 2.0, 2.0]
+
+
 def test_after_the_deadline_only_the_first_round_runs() -> None:
-    (one,) = measure([ROW], "warm.wav", 3, deadline=0.0, start=Pretended)  # type: ignore[arg-type]
+    (one,) = measure([ROW], "warm.wav", 3, deadline=0.0, start=Pretended, keep=True)  # type: ignore[arg-type]
     assert len(one.runs) == 1
 
 
