@@ -142,8 +142,8 @@ def without_timestamps(plan: Plan) -> str:
         made = row(key, with_them if is_wat else without, files, windows, plan.tokens, plan, timestamps=is_wat)
         rows.append(replace(made, name=made.name + (", with timestamps" if is_wat else "")))
     measured = measure(rows, _warm_up(), 1)
-    note = f"{note}\n\n{goal_table(measured, GOALS)}"
-    return f"{size}, one run each; `wat` decodes with timestamps, the others without.\n\n{speed_table(measured, 'openai')}{note}"
+    said = f"{size}, one run each; `wat` decodes with timestamps, the others without.\n\n"
+    return said + speed_table(measured, "openai") + note + "\n\n" + goal_table(measured, GOALS)
 
 
 def text(plan: Plan) -> str:
