@@ -199,7 +199,7 @@ def expected(model: Whisper, audio: NDArray[np.float32], options: TranscribeOpti
 def test_each_shard_is_what_openai_whisper_hears_there(model: Whisper, changes: dict[str, Any]) -> None:
     options = dataclasses.replace(OPTIONS, **changes)
     passes: list[int] = []
-    hook = model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    hook = model.encoder.conv1.register_forward_hook(lambda *_: passes.append(1))
     heard = Engine(WhisperAT(model)).hear(Samples(AUDIO), options)
     hook.remove()
     assert len(heard.joins) == 2
@@ -300,7 +300,7 @@ def test_a_killed_run_goes_on_in_every_shard(model: Whisper, tmp_path: Path) -> 
     for after in (40.0, 80.0):
         with pytest.raises(Killed), ResumeLog(tmp_path / "log", "key") as log:
             engine.hear(audio, options, progress=die(after), notebook=log)
-    hook = model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    hook = model.encoder.conv1.register_forward_hook(lambda *_: passes.append(1))
     with ResumeLog(tmp_path / "log", "key") as log:
         heard = engine.hear(audio, options, notebook=log)
     hook.remove()

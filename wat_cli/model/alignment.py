@@ -7,6 +7,7 @@ given one that takes the window's features in the mel's place: same functions, s
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numba
@@ -17,8 +18,10 @@ from whisper.timing import add_word_timestamps
 from whisper.tokenizer import Tokenizer
 
 # openai-whisper's dynamic time warping is compiled by numba, whose OpenMP layer would set the thread count of the
-# OpenMP runtime that torch computes with (to all cores, whatever --threads says). Its own work queue leaves it alone.
+# OpenMP runtime that torch computes with (to all cores, whatever --threads says). Its own work queue leaves it alone,
+# but ends the process where two threads enter it at once, as those of two engines may.
 numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class _DecoderOnly:
@@ -51,13 +54,14 @@ def add_words(
     Segments are openai-whisper's dictionaries (``seek``, ``start``, ``end``, ``tokens``); `audio_features` is
     [1500, width], `frames` the window's content in mel frames, `last_speech` the end of the speech before (seconds).
     """
-    add_word_timestamps(
-        segments=segments,
-        model=_DecoderOnly(model),
-        tokenizer=tokenizer,
-        mel=audio_features,
-        num_frames=frames,
-        prepend_punctuations=prepend_punctuations,
-        append_punctuations=append_punctuations,
-        last_speech_timestamp=last_speech,
-    )
+    with _ONE_AT_A_TIME:
+        add_word_timestamps(
+            segments=segments,
+            model=_DecoderOnly(model),
+            tokenizer=tokenizer,
+            mel=audio_features,
+            num_frames=frames,
+            prepend_punctuations=prepend_punctuations,
+            append_punctuations=append_punctuations,
+            last_speech_timestamp=last_speech,
+        )
