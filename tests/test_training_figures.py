@@ -129,12 +129,25 @@ def test_figures_are_written_with_their_tables(tmp_path: Path) -> None:
     written = [
         *plots.layers({"x": one, "y": one}, tmp_path),
         *plots.noise({"x": disturbed}, {"x": one}, tmp_path),
+        *plots.models({"x": disturbed, "y": disturbed}, {"x": rows[0], "y": rows[0]}, tmp_path),
         *plots.widths({"x": rows}, tmp_path),
     ]
     assert {path.name for path in written} == {
-        "layers.csv", "layers.png", "best_layers.png", "noise.csv", "noise.png", "noise_classes.png", "widths.csv",
-        "widths.png",
+        "layers.csv", "layers.png", "best_layers.png", "noise.csv", "noise.png", "noise_classes.csv",
+        "noise_classes.png", "models.csv", "models.png", "widths.csv", "widths.png",
     }  # fmt: skip
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written if path.suffix == ".png")
     with (tmp_path / "noise.csv").open() as file:
         assert list(csv.reader(file))[1] == ["x", "a", "-10", "0.9000"]
+    with (tmp_path / "noise_classes.csv").open() as file:
+        table = list(csv.reader(file))
+    assert [row[3] for row in table[1:]] == ["0.8000", "0.3000", "0.0000"]
+    with (tmp_path / "models.csv").open() as file:
+        assert list(csv.reader(file))[1] == ["x", "0.1000", "0.3667", "0.5000", "0.4000", "0.6000"]
+
+
+def test_correlations_are_numpys_where_there_are_any() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((2, 9))
+    assert plots.correlation(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert np.isnan(plots.correlation(x, np.ones(9))) and np.isnan(plots.correlation(x[:1], y[:1]))

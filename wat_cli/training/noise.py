@@ -52,6 +52,13 @@ class Disturbed:
         rates: NDArray[np.float64] = self.errors / self.words
         return rates
 
+    @property
+    def rise(self) -> NDArray[np.float64]:
+        """[classes]: by how much the word error rate rises from 20 to -10 dB, or between the ratios nearest to them."""
+        low, high = (int(np.abs(np.array(self.decibels) - wanted).argmin()) for wanted in (-10, 20))
+        rise: NDArray[np.float64] = self.rates[:, low] - self.rates[:, high]
+        return rise
+
 
 class Samples:
     """An array with the face of a PCM spool."""

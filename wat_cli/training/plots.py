@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wat_cli.errors import MissingDependency
 from wat_cli.training.noise import Disturbed
@@ -82,23 +83,50 @@ def noise(disturbed: Mapping[str, Disturbed], probed: Mapping[str, Probed], fold
     axes.set(xlabel="speech to sound (dB)", ylabel="word error rate (%)")
     axes.legend()
     written.append(_save(figure, folder / "noise.png"))
+    return written + _classes(disturbed, probed, folder) if probed else written
+
+
+def _classes(disturbed: Mapping[str, Disturbed], probed: Mapping[str, Probed], folder: Path) -> list[Path]:
+    rows: list[tuple[str, str, str, str]] = []
     figure, axes = new_plot()
-    for model, one in disturbed.items():
-        if model not in probed:
-            continue
-        rise = 100 * (one.rates[:, _nearest(one, -10)] - one.rates[:, _nearest(one, 20)])
-        f1 = 100 * probed[model].f1[-1]
-        axes.scatter(f1, rise, label=model)
-        for x, y, label in zip(f1, rise, one.labels, strict=True):
-            axes.annotate(label, (x, y), fontsize=7)
+    for model, probe in probed.items():
+        one, f1 = disturbed[model], probe.f1[-1]
+        rows += [(model, label, f"{x:.4f}", f"{y:.4f}") for label, x, y in zip(one.labels, f1, one.rise, strict=True)]
+        axes.scatter(100 * f1, 100 * one.rise, label=f"{model} (r = {correlation(f1, one.rise):.2f})")
+        for x, y, label in zip(f1, one.rise, one.labels, strict=True):
+            axes.annotate(label, (100 * x, 100 * y), fontsize=7, xytext=(3, 3), textcoords="offset points")
+    axes.invert_yaxis()  # as in the paper: robust classes are above
     axes.set(xlabel="F1 of the class at the last layer (%)", ylabel="rise of the WER from 20 to -10 dB (points)")
     axes.legend()
-    written.append(_save(figure, folder / "noise_classes.png"))
-    return written
+    table = write_table(
+        folder / "noise_classes.csv", ("model", "class", "F1 at the last layer", "rise of the WER"), rows
+    )
+    return [table, _save(figure, folder / "noise_classes.png")]
 
 
-def _nearest(one: Disturbed, decibels: int) -> int:
-    return int(np.abs(np.array(one.decibels) - decibels).argmin())
+def correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Pearson's; NaN where one of them does not vary."""
+    if len(x) < 2 or not (np.ptp(x) > 0 and np.ptp(y) > 0):
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def models(disturbed: Mapping[str, Disturbed], tagged: Mapping[str, Row], folder: Path) -> list[Path]:
+    """How robust each model is against how well it tags (Figure 5)."""
+    rows = [
+        (model, f"{disturbed[model].clean:.4f}", f"{disturbed[model].rise.mean():.4f}", f"{row.overall.value:.4f}",
+         f"{row.overall.low:.4f}", f"{row.overall.high:.4f}")
+        for model, row in tagged.items()
+    ]  # fmt: skip
+    figure, axes = new_plot()
+    for model, row in tagged.items():
+        value, rise = 100 * row.overall.value, 100 * float(disturbed[model].rise.mean())
+        axes.errorbar([rise], [value], [[value - 100 * row.overall.low], [100 * row.overall.high - value]], marker="o")
+        axes.annotate(model, (rise, value), fontsize=8, xytext=(4, 4), textcoords="offset points")
+    kind = next(iter(tagged.values()))
+    axes.set(xlabel="rise of the WER from 20 to -10 dB (points)", ylabel=f"{kind.figure} of {kind.head} (%)")
+    header = ("model", "WER without sounds", "rise of the WER", f"{kind.figure} of {kind.head}", "low", "high")
+    return [write_table(folder / "models.csv", header, rows), _save(figure, folder / "models.png")]
 
 
 def widths(rows: Mapping[str, Sequence[Row]], folder: Path) -> list[Path]:
