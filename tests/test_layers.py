@@ -165,7 +165,17 @@ def test_the_table_names_rooms_that_are_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["caption", "--help"], ["caption", "/no/such/file"], ["models", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["caption", "--help"],
+        ["caption", "/no/such/file"],
+        ["models", "--help"],
+        ["labels", "dog"],
+        ["config"],
+        ["caption", "--print-config"],
+    ],
 )
 def test_torch_and_whisper_are_not_loaded_for(arguments: list[str]) -> None:
     program = (

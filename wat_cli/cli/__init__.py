@@ -23,9 +23,16 @@ from wat_cli.cli.render import render
 from wat_cli.cli.train import train
 from wat_cli.errors import ExitCode, WatError
 
+EPILOG = """Examples:
+
+wat caption talk.mp4 --model mini  ·  wat caption ~/videos  ·  wat review ~/videos --open
+
+wat doctor  ·  wat models pull small  ·  wat COMMAND --help"""
+
 app = typer.Typer(
     name="wat",
     help="Captions for piles of media: the words and the sounds, from one Whisper-AT pass.",
+    epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,19 +53,22 @@ def _root(
 ) -> None: ...
 
 
-# `models` is a group of its own; what it needs is imported when one of its commands runs
-app.add_typer(models_app)
-app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG)(caption.caption)
-app.command("render", cls=FamiliarCommand)(render)
-app.command("check", cls=FamiliarCommand)(check)
-app.command("review", cls=FamiliarCommand, epilog=review.EPILOG)(review.review)
-app.command("labels", cls=FamiliarCommand, epilog=labels.EPILOG)(labels.labels)
-app.command("config", cls=FamiliarCommand)(config)
-app.command("doctor", cls=FamiliarCommand)(configurable(doctor))
-app.command("train", cls=FamiliarCommand)(configurable(train))
-app.command("evaluate", cls=FamiliarCommand)(configurable(evaluate))
-app.command("heads", cls=FamiliarCommand)(configurable(heads))
-app.add_typer(figures_app)
+CAPTIONS, MACHINE, HEADS = "Captions", "This machine, and what is chosen", "Heads of your own"
+"""Panels of ``wat --help``."""
+
+# a command imports what it needs when it runs
+app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG, rich_help_panel=CAPTIONS)(caption.caption)
+app.command("render", cls=FamiliarCommand, rich_help_panel=CAPTIONS)(render)
+app.command("review", cls=FamiliarCommand, epilog=review.EPILOG, rich_help_panel=CAPTIONS)(review.review)
+app.command("check", cls=FamiliarCommand, rich_help_panel=CAPTIONS)(check)
+app.command("labels", cls=FamiliarCommand, epilog=labels.EPILOG, rich_help_panel=CAPTIONS)(labels.labels)
+app.add_typer(models_app, rich_help_panel=MACHINE)
+app.command("doctor", cls=FamiliarCommand, rich_help_panel=MACHINE)(configurable(doctor))
+app.command("config", cls=FamiliarCommand, rich_help_panel=MACHINE)(config)
+app.command("train", cls=FamiliarCommand, rich_help_panel=HEADS)(configurable(train))
+app.command("evaluate", cls=FamiliarCommand, rich_help_panel=HEADS)(configurable(evaluate))
+app.command("heads", cls=FamiliarCommand, rich_help_panel=HEADS)(configurable(heads))
+app.add_typer(figures_app, rich_help_panel=HEADS)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -76,6 +76,8 @@ def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parame
     if kind is not bool:
         choices = metadata.get("choices")
         extra = {"parser": reader(field.name, kind, optional, choices), "metavar": _metavar(kind, choices)}
+        if choices:
+            extra["autocompletion"] = _completions(choices)
     info = typer.Option(
         *names,
         help=metadata["help"],
@@ -88,6 +90,15 @@ def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parame
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[shown, info]
     )
+
+
+def _completions(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """What a shell may offer for a word that was begun."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    return complete
 
 
 def _metavar(kind: type, choices: tuple[str, ...] | None) -> str:
