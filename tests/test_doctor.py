@@ -112,6 +112,27 @@ def test_every_line_that_is_not_well_carries_its_mend(capsys: pytest.CaptureFixt
     assert all("Mend: " in line for line in unwell)
 
 
+def test_a_machine_on_which_everything_is_wrong_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, machine: Path
+) -> None:
+    """No ffmpeg, no weights, a broken cache and a full disk: a line each, and each with its mend."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    (machine / "whisper").mkdir(parents=True)
+    (machine / "whisper/tiny.pt").write_bytes(b"half of it")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12 - 10**6, 10**6))
+    code, out = run(capsys, "--model", "small")
+    lines = {line.split()[1]: line for line in out.splitlines() if not line.startswith("ok")}
+    assert code == 3
+    assert list(lines) == ["ffmpeg", "model", "cache", "disk"]
+    assert all("  Mend: " in line for line in lines.values())
+    assert "apt install ffmpeg" in lines["ffmpeg"]
+    assert "wat models pull small, or --model mini" in lines["model"]
+    assert "tiny.pt is not what it should be" in lines["cache"] and "wat models pull tiny" in lines["cache"]
+    assert lines["disk"].startswith("problem") and "free some room" in lines["disk"]
+
+
 class TestPackages:
     def test_each_declared_one_is_named_with_its_version(self) -> None:
         found = only("packages")
@@ -172,6 +193,16 @@ class TestDevice:
         assert only("device", device="cuda").text.startswith("cuda:0 chosen")
         assert only("device", device="cuda:1").text.startswith("cuda:1 chosen")
         assert only("device", device="cpu").text.startswith("cpu chosen")
+
+    def test_several_gpus_are_chosen(self, make_torch: MakeTorch) -> None:
+        make_torch(TORCH.format(cuda="12.8", gpus=3))
+        assert only("device", device="cuda:0,cuda:2").text.startswith("cuda:0, cuda:2 chosen")
+        assert only("device", device="all").text.startswith("cuda:0, cuda:1, cuda:2 chosen")
+        missing = only("device", device="cuda:1,cuda:3")
+        assert (missing.state, missing.mend) == (State.PROBLEM, "use --device auto")
+
+    def test_all_gpus_of_a_machine_without_any(self) -> None:
+        assert only("device", device="all").state is State.PROBLEM
 
     @pytest.mark.parametrize("device", ["cuda:2", "cuda:x"])
     def test_a_gpu_that_is_not_there(self, make_torch: MakeTorch, device: str) -> None:

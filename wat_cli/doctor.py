@@ -128,15 +128,20 @@ def _device(answer: dict[str, Any], wanted: str) -> Finding:
         f"cuda:{i} {name} ({size / 2**30:.0f} GiB)"
         for i, (name, size) in enumerate(zip(answer["names"], answer["sizes"], strict=True))
     ]
+    asked = [name.strip() for name in wanted.split(",")]
     if names:
-        index = wanted.removeprefix("cuda").removeprefix(":") if wanted.startswith("cuda") else "0"
-        if index and not (index.isdecimal() and int(index) < len(names)):
+        known = [f"cuda:{i}" for i in range(len(names))]
+        if wanted == "all":
+            asked = known
+        elif wanted in ("auto", "cuda"):
+            asked = known[:1]
+        if not set(asked) <= {"cpu", *known}:
+            there = ", ".join(names)
             return Finding(
-                "device", State.PROBLEM, f"--device {wanted}, but there is only {', '.join(names)}", "use --device auto"
+                "device", State.PROBLEM, f"--device {wanted}, but there is only {there}", "use --device auto"
             )
-        chosen = "cpu" if wanted == "cpu" else f"cuda:{index or 0}"
-        return Finding("device", State.OK, f"{chosen} chosen; {', '.join(names)}")
-    if wanted.startswith("cuda"):
+        return Finding("device", State.OK, f"{', '.join(asked)} chosen; {', '.join(names)}")
+    if wanted == "all" or any(name.startswith("cuda") for name in asked):
         return Finding("device", State.PROBLEM, f"--device {wanted}, but torch finds no GPU", "use --device auto")
     if not nvidia_driver():
         return Finding("device", State.OK, "cpu chosen; no NVIDIA GPU here")
