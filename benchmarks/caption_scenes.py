@@ -29,7 +29,7 @@ from training.sounds import ESC10, SAMPLE_RATE, SoundBank
 from training.voices import read_pool
 from wat_cli.captions.cues import cues_from
 from wat_cli.engine import Engine
-from wat_cli.model.tltr import load_head
+from wat_cli.model.heads import load_any_head
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import CaptionOptions, TagOptions, TranscribeOptions
 from wat_cli.tagging.events import events_from_tags
@@ -154,7 +154,7 @@ def main() -> None:
     args = parser.parse_args()
 
     model = WhisperAT(load_whisper(args.model))
-    head = load_head(args.head, layers=model.dims.n_audio_layer, width=model.dims.n_audio_state)
+    head = load_any_head(args.head, layers=model.dims.n_audio_layer, width=model.dims.n_audio_state)
     engine = Engine(model, head, tuning=head_tuning(args.head))
     upstream = load_whisper_at(args.model, args.head)
     scenes = judged_scenes(args)

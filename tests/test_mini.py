@@ -14,7 +14,8 @@ from whisper.tokenizer import get_tokenizer
 
 from wat_cli import sidecar
 from wat_cli.media import PcmSpool, choose_track, decode_pcm, probe
-from wat_cli.model.tltr import PREFIX, load_head
+from wat_cli.model.heads import load_any_head
+from wat_cli.model.tltr import PREFIX
 from wat_cli.model.whisper_at import read_checkpoint
 from wat_cli.options import TranscribeOptions
 
@@ -46,7 +47,7 @@ def test_whisper_at_loads_the_head_and_gives_the_same_logits(mini: Path, model: 
     features = torch.randn(1, layers, 25, width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = theirs(features[0], time_resolution=10)
-    head = load_head(path, layers=layers, width=width)
+    head = load_any_head(path, layers=layers, width=width)
     torch.testing.assert_close(head(features), expected, atol=1e-4, rtol=0)
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from wat_cli.errors import CheckpointError
-from wat_cli.model.tltr import PREFIX, TLTR, head_from_state_dict, load_head
+from wat_cli.model.heads import load_any_head
+from wat_cli.model.tltr import PREFIX, TLTR, head_from_state_dict
 
 SHAPES = [
     pytest.param(4, 64, 527, None, "tl_tr_1_8", id="as wide as the encoder"),
@@ -51,7 +52,7 @@ def test_logits_are_whisper_ats(
 def test_mode_and_sizes_follow_from_the_weights(tmp_path: Path) -> None:
     head = random_head(6, 96, 31, 64)
     torch.save(state_dict(head), tmp_path / "head.pt")
-    loaded = load_head(tmp_path / "head.pt", layers=6, width=96)
+    loaded = load_any_head(tmp_path / "head.pt", layers=6, width=96)
     assert (loaded.mode, loaded.width, loaded.classes) == ("tl_down_tr_64_1_8", 96, 31)
     features = torch.randn(1, 6, 10, 96)
     assert torch.equal(loaded(features), head(features))
@@ -60,23 +61,23 @@ def test_mode_and_sizes_follow_from_the_weights(tmp_path: Path) -> None:
 def test_half_precision_weights_are_computed_in_float32(tmp_path: Path) -> None:
     head = random_head(4, 64, 9, None)
     torch.save({key: value.half() for key, value in state_dict(head).items()}, tmp_path / "head.pt")
-    logits = load_head(tmp_path / "head.pt", layers=4, width=64)(torch.randn(1, 4, 5, 64).half())
+    logits = load_any_head(tmp_path / "head.pt", layers=4, width=64)(torch.randn(1, 4, 5, 64).half())
     assert logits.dtype == torch.float32
 
 
 def test_a_head_for_another_encoder_is_refused(tmp_path: Path) -> None:
     torch.save(state_dict(random_head(4, 64, 9, None)), tmp_path / "tiny.pt")
     with pytest.raises(CheckpointError, match=r"tiny\.pt is a head for an encoder 64 wide; this encoder is 96 wide"):
-        load_head(tmp_path / "tiny.pt", layers=4, width=96)
+        load_any_head(tmp_path / "tiny.pt", layers=4, width=96)
 
 
 def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
     (tmp_path / "page.pt").write_text("<html>not found</html>")
     with pytest.raises(CheckpointError, match=r"page\.pt cannot be read as a checkpoint"):
-        load_head(tmp_path / "page.pt", layers=4, width=64)
+        load_any_head(tmp_path / "page.pt", layers=4, width=64)
     torch.save({"dims": {}}, tmp_path / "whisper.pt")
     with pytest.raises(CheckpointError, match=r"whisper\.pt is not a state dict"):
-        load_head(tmp_path / "whisper.pt", layers=4, width=64)
+        load_any_head(tmp_path / "whisper.pt", layers=4, width=64)
     with pytest.raises(CheckpointError, match=r"x is not a TL-Tr head of whisper-at: it has no at_model\.time_tr"):
         head_from_state_dict({"at_model.last_mlp.weight": torch.zeros(2, 2)}, "x")
     broken = state_dict(random_head(4, 64, 9, None))
@@ -92,5 +93,5 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path: Path) -> None:
 
     torch.save({"at_model.x": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(CheckpointError):
-        load_head(tmp_path / "evil.pt", layers=4, width=64)
+        load_any_head(tmp_path / "evil.pt", layers=4, width=64)
     assert not (tmp_path / "ran").exists()

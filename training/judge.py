@@ -26,7 +26,7 @@ from training.scenes import Scene, SceneOptions, Speech, scene
 from training.sounds import ESC10, SAMPLE_RATE, SoundBank
 from training.voices import read_pool
 from wat_cli.engine import Engine
-from wat_cli.model.tltr import load_head
+from wat_cli.model.heads import load_any_head
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import TagOptions, TranscribeOptions
 from wat_cli.tagging.events import UNSHOWN, events_from_tags
@@ -135,7 +135,7 @@ def found_events(tags: TagTrack, options: TagOptions, at: float = 0.0) -> list[E
 def judge_sounds(args: argparse.Namespace) -> None:
     """F1, onset error and false captions per hour over scenes of `args.scenes` minutes, for several thresholds."""
     model = WhisperAT(load_whisper(args.model))
-    head = load_head(args.head, layers=model.dims.n_audio_layer, width=model.dims.n_audio_state)
+    head = load_any_head(args.head, layers=model.dims.n_audio_layer, width=model.dims.n_audio_state)
     engine = Engine(model, head, tuning=head_tuning(args.head))
     trained = {u.text for name in ("grammar", "loose") for u in read_pool(args.speech / name)[0]}
     rng = np.random.default_rng(args.seed)

@@ -11,13 +11,11 @@ zeros) and takes a batch; `model.deciding` computes what overlapping decisions s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import Tensor, nn
 from whisper.model import ResidualAttentionBlock
 
 from wat_cli.errors import CheckpointError
-from wat_cli.model.whisper_at import read_checkpoint
 
 PREFIX = "at_model."
 """whisper-at merges the head into its Whisper module under this name."""
@@ -78,15 +76,3 @@ def head_from_state_dict(state_dict: Mapping[str, Tensor], name: str) -> TLTR:
     except RuntimeError as error:
         raise CheckpointError(f"{name} is not a TL-Tr head of whisper-at: {error}") from None
     return tltr.eval().requires_grad_(False)
-
-
-def load_head(path: Path, *, layers: int, width: int) -> TLTR:
-    """Load the head in `path` for an encoder of `layers` x `width`; CheckpointError for one that does not fit it."""
-    state_dict = read_checkpoint(path)
-    if not all(isinstance(value, Tensor) for value in state_dict.values()):
-        raise CheckpointError(f"{path} is not a state dict")
-    head = head_from_state_dict(state_dict, str(path))
-    if head.width != width:
-        raise CheckpointError(f"{path} is a head for an encoder {head.width} wide; this encoder is {width} wide")
-    head.layers = layers
-    return head
