@@ -369,7 +369,7 @@ def test_progress_is_told(talk: Path) -> None:
         def probed(self, info, track):  # type: ignore[no-untyped-def]
             told.append(info.duration)
 
-        def heard(self, seconds: float) -> None:
+        def heard(self, source: Path, seconds: float) -> None:
             told.append(seconds)
 
         def closed(self, outcome: Outcome) -> None:
@@ -410,6 +410,17 @@ def test_a_file_that_another_run_finished_meanwhile_is_not_done_again(
     monkeypatch.setattr(outputs, "locked", late)
     outcome, heard = again(talk)
     assert (outcome.status, outcome.up_to_date, heard) == (Status.SKIPPED, True, 0)
+
+
+@pytest.mark.parametrize("left", [outputs.lock_path, outputs.resume_path, outputs.part_path])
+def test_what_a_run_killed_at_its_last_step_left_is_cleared_by_the_next(
+    talk: Path, left: Callable[[Path], Path]
+) -> None:
+    caption(talk)
+    left(talk.with_suffix(".json")).touch()
+    outcome, heard = again(talk)
+    assert (outcome.status, outcome.up_to_date, heard) == (Status.SKIPPED, True, 0)
+    assert [path.name for path in talk.parent.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_run_cut_off_between_two_renames_is_finished_by_the_next(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

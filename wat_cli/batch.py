@@ -283,6 +283,8 @@ class Captioner:
                     return Outcome(job.source, Status.WRITTEN, outputs=again.paths, wall_seconds=elapsed)
                 if verdict.due:
                     return self._hear(job, opened, started)
+                # of a run that was killed when all was written
+                outputs.resume_path(job.outputs.sidecar).unlink(missing_ok=True)
         return Outcome(job.source, Status.SKIPPED, verdict.reason, up_to_date=verdict.up_to_date)
 
     def _hear(self, job: Job, opened: captioning.Opened, started: float) -> Outcome:

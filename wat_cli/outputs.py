@@ -40,8 +40,8 @@ def resume_path(sidecar: Path) -> Path:
 
 
 def is_unfinished(sidecar: Path) -> bool:
-    """Whether an earlier run was cut off while it wrote this sidecar's set."""
-    return part_path(sidecar).exists()
+    """Whether a run was cut off while it worked for this sidecar, be it at its last step; or is working for it now."""
+    return any(path.exists() for path in (part_path(sidecar), resume_path(sidecar), lock_path(sidecar)))
 
 
 def lock_path(sidecar: Path) -> Path:
