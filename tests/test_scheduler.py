@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from random_whisper import Samples, noises, random_whisper
 from reference import assert_same, transcribe
 from whisper.model import Whisper
 
 from wat_cli.engine import Engine
+from wat_cli.errors import MediaError
 from wat_cli.media import choose_track, decode_pcm, probe
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import TranscribeOptions
@@ -74,7 +76,7 @@ def test_segments_do_not_depend_on_what_shares_the_batch(
     chosen = range(len(files)) if together > 1 else range(1, 2)
     engine = Engine(WhisperAT(model), slots=slots)
     passes: list[int] = []
-    hook = model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    hook = model.encoder.conv1.register_forward_hook(lambda *_: passes.append(1))
     for first in range(0, len(chosen), together):
         part = list(chosen)[first : first + together]
         for index, hearing in zip(part, hear_all(engine, [files[index] for index in part]), strict=True):
@@ -123,6 +125,135 @@ def test_a_file_that_cannot_be_read_fails_alone(
         for index, hearing in zip((1, 5), whole, strict=True):
             assert_same(hearing.result(), truths[index])
     assert engine.decoder.running == {}
+
+
+# --- memory that runs out ---------------------------------------------------------------------------------------------
+
+
+CUDA_SAYS = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+CPU_SAYS = RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+
+@pytest.mark.parametrize("error", [CUDA_SAYS, CPU_SAYS, MemoryError()], ids=["cuda", "cpu", "python"])
+@pytest.mark.parametrize("place", ["step", "prefill", "load", "reserve"])
+def test_files_that_do_not_fit_together_are_heard_with_fewer_slots(
+    model: Whisper,
+    files: list[File],
+    truths: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    error: Exception,
+) -> None:
+    """The memory holds what two slots take."""
+    engine, chosen = Engine(WhisperAT(model), slots=4), [1, 2, 4, 7]
+    decoder = engine.decoder.decoder
+    there = getattr(decoder, place)
+
+    def short(*arguments: Any) -> Any:
+        many = (
+            len(arguments[0]) > 2
+            if place == "step"
+            else decoder.slots > 2 or arguments[0] > (2 if place == "reserve" else 1)
+        )
+        if many:
+            raise error
+        return there(*arguments)
+
+    monkeypatch.setattr(decoder, place, short)
+    heard = hear_all(engine, [files[index] for index in chosen])
+    for index, hearing in zip(chosen, heard, strict=True):
+        assert_same(hearing, truths[index])
+    assert engine.slots <= 2
+
+
+def test_an_encoder_that_does_not_fit_once_is_asked_again(
+    model: Whisper, files: list[File], truths: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, chosen = Engine(WhisperAT(model), slots=4), [1, 2, 4, 7]
+    encode, calls = engine.models.model.encode, 0
+
+    def short(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise CUDA_SAYS
+        return encode(*arguments)
+
+    monkeypatch.setattr(engine.models.model, "encode", short)
+    for index, hearing in zip(chosen, hear_all(engine, [files[index] for index in chosen]), strict=True):
+        assert_same(hearing, truths[index])
+        assert hearing.encoder_passes == hearing.windows
+
+
+def test_a_file_that_does_not_fit_alone_fails_alone(
+    model: Whisper, files: list[File], truths: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, chosen = Engine(WhisperAT(model), slots=3), [1, 2, 7]
+    start = engine.decoder.start
+
+    def short(slot: int, attempt: Any) -> Any:
+        if attempt.tokenizer.task == "translate":
+            raise CUDA_SAYS
+        return start(slot, attempt)
+
+    monkeypatch.setattr(engine.decoder, "start", short)
+    said: list[str] = []
+
+    def hear(index: int) -> Hearing | None:
+        try:
+            return engine.hear(Samples(files[index][0]), files[index][1])
+        except MediaError as error:
+            said.append(str(error))
+            return None
+
+    with ThreadPoolExecutor(len(chosen)) as threads:
+        for index, hearing in zip(chosen, threads.map(hear, chosen), strict=True):
+            if index == 2:
+                assert hearing is None
+            else:
+                assert hearing is not None
+                assert_same(hearing, truths[index])
+    assert len(said) == 1 and "does not suffice" in said[0] and "CUDA out of memory" in said[0]
+
+
+@pytest.mark.parametrize("where", ["search", "together"])
+def test_what_breaks_in_one_row_leaves_the_others_alone(
+    model: Whisper, files: list[File], truths: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """In a try's own search, or in the pass that all rows share."""
+    engine, chosen = Engine(WhisperAT(model), slots=4), [1, 2, 4, 7]
+    batch, made, shared = engine.decoder, engine.decoder._search, engine.decoder.decoder.step
+
+    def broken(*_: Any) -> None:
+        raise IndexError("index 448 is out of bounds")
+
+    def search(attempt: Any, room: int) -> Any:
+        found = made(attempt, room)
+        if attempt.tokenizer.task == "translate" and where == "search":
+            monkeypatch.setattr(found, "update", broken)
+        return found
+
+    def step(tokens: Any, lengths: Any) -> Any:
+        if where == "together" and any(batch.running[slot].tokenizer.task == "translate" for slot in tokens):
+            broken()
+        return shared(tokens, lengths)
+
+    monkeypatch.setattr(batch, "_search", search)
+    monkeypatch.setattr(batch.decoder, "step", step)
+
+    def hear(index: int) -> Hearing | str:
+        try:
+            return engine.hear(Samples(files[index][0]), files[index][1])
+        except IndexError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(len(chosen)) as threads:
+        for index, heard in zip(chosen, threads.map(hear, chosen), strict=True):
+            if index == 2:
+                assert heard == "index 448 is out of bounds"
+            else:
+                assert isinstance(heard, Hearing)
+                assert_same(heard, truths[index])
 
 
 def test_an_interrupt_leaves_the_scheduler_usable(

@@ -16,9 +16,11 @@ from typing import Any
 from wat_cli.engine.file import File, Models, Pcm, Recording
 from wat_cli.engine.notes import Notebook, Notes
 from wat_cli.engine.shards import Shards
+from wat_cli.errors import MediaError
 from wat_cli.model.alignment import add_words
 from wat_cli.model.decoding import BatchDecoder, Text, Try
 from wat_cli.model.heads import Head
+from wat_cli.model.memory import give_back, ran_out_of_memory
 from wat_cli.model.whisper_at import WhisperAT
 from wat_cli.options import TranscribeOptions
 from wat_cli.seek import Decoded, DecodeRequest, LanguageRequest, Request, WordsRequest, sampling_seed
@@ -26,6 +28,8 @@ from wat_cli.transcript import HeadTuning, Hearing, Segment
 
 SLOTS = 8
 """Files whose windows are decoded together at most; caches are made for as many as are really there at once."""
+
+_TOO_SMALL = "the memory does not suffice for this file alone: take a smaller --model, a smaller --beam-size or the CPU"
 
 
 class _Ticket:
@@ -36,12 +40,15 @@ class _Ticket:
         self.siblings: tuple[_Ticket, ...] = (self,)
         """All shards of the file: what fails one of them fails all."""
         self.run: Generator[Request, Any, tuple[Segment, ...]] = file.seek.run()
-        self.pending: DecodeRequest | None = None
-        """What its slot is decoding."""
+        self.pending: Request | None = None
+        """What it asked and was not answered yet: what its slot is decoding, or what memory did not suffice for."""
         self.loaded: int | None = None
         """Index of the window whose features are in its slot."""
         self.segments: tuple[Segment, ...] | None = None
         self.error: BaseException | None = None
+
+        self.stopped = False
+        """Whether it has to ask again what is pending."""
 
     @property
     def done(self) -> bool:
@@ -113,18 +120,65 @@ class Engine:
             self._driven = False
             self._turns.notify_all()
 
+    @property
+    def slots(self) -> int:
+        """Files or shards that are decoded together at most: fewer after the memory ran out."""
+        return len(self._slots)
+
     def _turn(self) -> None:
         """Let waiting files into free slots, then take every running try one token further."""
-        for slot, ticket in enumerate(self._slots):
-            if ticket is None and (arrived := self._next()) is not None:
-                self._slots[slot] = arrived
-                self._advance(slot, arrived, None)
-        for slot, text in self.decoder.step():
-            ticket = self._slots[slot]
-            if ticket is None:  # failed with another shard of its file in this very step
-                continue
-            assert ticket.pending is not None
-            self._advance(slot, ticket, self._noted(ticket, ticket.pending, _decoded(ticket.pending, text)))
+        try:
+            for slot, ticket in enumerate(self._slots):
+                if ticket is None and (arrived := self._next()) is not None:
+                    self._slots[slot] = arrived
+                    self._begin(slot, arrived)
+            for slot, text in self.decoder.step():
+                self._ended(slot, text)
+            return
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
+            said = str(error) or "out of memory"
+        self._make_room(said)  # out here, where nothing holds on to the failed call's tensors
+
+    def _begin(self, slot: int, ticket: _Ticket) -> None:
+        """Let a file go on from its beginning, or from what it asked when it was stopped."""
+        if not ticket.stopped:
+            self._advance(slot, ticket, None)
+            return
+        ticket.stopped = False
+        self._answer_all(slot, ticket, ticket.pending)
+
+    def _ended(self, slot: int, text: Text | Exception) -> None:
+        """Give a file the text of its try, or let it fail with what went wrong there."""
+        ticket = self._slots[slot]
+        if ticket is None:  # failed with another shard of its file in this very step
+            return
+        if isinstance(text, Exception):
+            if ran_out_of_memory(text):
+                raise text
+            self._fail(ticket, text)
+            return
+        request = ticket.pending
+        assert isinstance(request, DecodeRequest)
+        self._advance(slot, ticket, self._noted(ticket, request, _decoded(request, text)))
+
+    def _make_room(self, said: str) -> None:
+        """Go on with half as many slots, and let every file ask again what it asked last.
+
+        A file that had the memory for itself, and not enough, fails; `said` is what torch said.
+        """
+        inside = [ticket for ticket in self._slots if ticket is not None]
+        alone = len(inside) <= 1 and self.decoder.decoder.slots <= 1
+        self._slots = [None] * max(1, len(inside) // 2)
+        for ticket in inside:
+            ticket.loaded, ticket.stopped = None, ticket.pending is not None
+            if alone:
+                self._fail(ticket, MediaError(f"{_TOO_SMALL} ({said.splitlines()[0]})"))
+        with self._turns:
+            self._arrivals.extendleft(ticket for ticket in reversed(inside) if not ticket.done)
+        self.decoder.clear()
+        give_back()
 
     def _next(self) -> _Ticket | None:
         """The file or shard that waits longest and can begin."""
@@ -136,28 +190,37 @@ class Engine:
 
     def _advance(self, slot: int, ticket: _Ticket, answer: Any) -> None:
         """Send a file its answer and answer what it asks next, until its slot decodes or the file is done."""
+        self._answer_all(slot, ticket, None, answer)
+
+    def _answer_all(self, slot: int, ticket: _Ticket, request: Request | None, answer: Any = None) -> None:
+        """The same, from a `request` on that is not answered yet, where there is one."""
         try:
             while True:
-                try:
-                    request = ticket.run.send(answer)
-                except StopIteration as end:
-                    ticket.segments = end.value
-                    self._leave(ticket)
-                    return
-                if ticket.notes is not None:
-                    found, answer = ticket.notes.recalled(request)
+                if request is None:
+                    ticket.pending = None
+                    try:
+                        request = ticket.run.send(answer)
+                    except StopIteration as end:
+                        ticket.segments = end.value
+                        self._leave(ticket)
+                        return
+                    found, answer = ticket.notes.recalled(request) if ticket.notes is not None else (False, None)
                     if found:
+                        request = None
                         continue
+                ticket.pending = request
                 if isinstance(request, DecodeRequest):
                     text = self._start(slot, ticket, request)
                     if text is None:
-                        ticket.pending = request
                         return
                     answer = _decoded(request, text)
                 else:
                     answer = self._answer(ticket.file, request)
                 self._noted(ticket, request, answer)
+                request = None
         except BaseException as error:
+            if ran_out_of_memory(error) and ticket.pending is not None:
+                raise
             self._fail(ticket, error)
             if not isinstance(error, Exception):
                 raise  # an interrupt; what is wrong with one file leaves the others alone

@@ -98,6 +98,11 @@ class SlotDecoder:
         self.keys, self.values = self._grown(self.keys, text), self._grown(self.values, text)
         self.slots, self.group = slots, group
 
+    def clear(self) -> None:
+        """Give up all caches; `reserve` makes them anew."""
+        self.cross_keys, self.cross_values, self.keys, self.values = [], [], [], []
+        self.slots = self.group = 0
+
     def _grown(self, caches: list[Tensor], shape: tuple[int, ...]) -> list[Tensor]:
         grown = []
         for index in range(len(self.layers)):

@@ -16,6 +16,7 @@ from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
 
 from wat_cli.model.decoder import SlotDecoder
+from wat_cli.model.memory import ran_out_of_memory
 from wat_cli.model.rules import RowPast, Rules, apply_rules
 from wat_cli.model.search import BeamSearch, SampleSearch, Search
 
@@ -89,6 +90,11 @@ class BatchDecoder:
         """Give up what a slot is decoding."""
         self.running.pop(slot, None)
 
+    def clear(self) -> None:
+        """Give up everything that is decoded, with the memory that it takes."""
+        self.running.clear()
+        self.decoder.clear()
+
     @torch.inference_mode()
     def start(self, slot: int, attempt: Try) -> Text | None:
         """Begin a try in a slot; gives its text if one token ended it."""
@@ -113,30 +119,63 @@ class BatchDecoder:
         return None
 
     @torch.inference_mode()
-    def step(self) -> list[tuple[int, Text]]:
-        """Take every running try one token further; gives the slots whose try ended, with their texts."""
+    def step(self) -> list[tuple[int, Text | Exception]]:
+        """Take every running try one token further; gives the slots whose try ended, with their texts.
+
+        What goes wrong with one try comes out in place of its text, and leaves the others alone. Raises only where the
+        memory ran out; every try is then as it was, or gone and its slot with it.
+        """
         slots = sorted(self.running)
         if not slots:
             return []
         self.steps += 1
         self.rows_stepped += len(slots)
+        return self._step(slots)
+
+    def _step(self, slots: list[int]) -> list[tuple[int, Text | Exception]]:
         tries = [self.running[slot] for slot in slots]
+        try:
+            logits = self._logits(slots, tries)
+        except Exception as error:
+            if ran_out_of_memory(error):
+                raise
+            if len(slots) > 1:  # one of them breaks it for all: each on its own
+                return [ended for slot in slots for ended in self._step([slot])]
+            del self.running[slots[0]]
+            return [(slots[0], error)]
+        ended: list[tuple[int, Text | Exception]] = []
+        row = 0
+        for slot, running in zip(slots, tries, strict=True):
+            rows = logits[row : row + running.search.rows]
+            row += running.search.rows
+            try:
+                text = self._sample(slot, running, rows)
+            except Exception as error:
+                del self.running[slot]
+                ended.append((slot, error))
+                continue
+            if text is not None:
+                del self.running[slot]
+                ended.append((slot, text))
+        return ended
+
+    def _logits(self, slots: list[int], tries: list[_Running]) -> Tensor:
+        """What each row may be followed by: one pass of the decoder for all of them."""
         logits = self.decoder.step(
             {slot: [row[-1] for row in running.search.sampled] for slot, running in zip(slots, tries, strict=True)},
             {slot: running.length for slot, running in zip(slots, tries, strict=True)},
         )
         self._bar(logits, tries)
-        ended, row = [], 0
-        for slot, running in zip(slots, tries, strict=True):
-            search = running.search
-            search.update(logits[row : row + search.rows])
-            row += search.rows
-            if search.done:
-                del self.running[slot]
-                ended.append((slot, _text(running)))
-            else:
-                self.decoder.reorder(slot, search.sources, running.prompt_length, running.length)
-        return ended
+        return logits
+
+    def _sample(self, slot: int, running: _Running, logits: Tensor) -> Text | None:
+        """Choose one try's next tokens; gives its text if they ended it."""
+        search = running.search
+        search.update(logits)
+        if search.done:
+            return _text(running)
+        self.decoder.reorder(slot, search.sources, running.prompt_length, running.length)
+        return None
 
     def _bar(self, logits: Tensor, tries: list[_Running]) -> None:
         row = 0
