@@ -21,7 +21,7 @@ from wat_cli.captioning import Hearer, Setting
 from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job
 from wat_cli.embed import NoCopy
-from wat_cli.errors import ExitCode, InWork, MediaError, NoAudioTrack, OutputError, Subtitled, shown
+from wat_cli.errors import ExitCode, ForeignOutput, InWork, MediaError, NoAudioTrack, OutputError, Subtitled, shown
 from wat_cli.media import AudioStream, MediaInfo
 from wat_cli.options import RunOptions
 from wat_cli.tagging.tuning import head_tuning
@@ -251,7 +251,29 @@ class Captioner:
 
     def _caption(self, job: Job, started: float) -> Outcome:
         outcome = self._captions(job, started)
+        if self.setting.options.output.player_names:
+            outcome = self._with_player_names(job, outcome, started)
         return self._with_copy(job, outcome, started) if self.setting.options.output.embed else outcome
+
+    def _with_player_names(self, job: Job, outcome: Outcome, started: float) -> Outcome:
+        """Add the captions under the names that players know (``--player-names``) to what was written, or was there."""
+        path, options = job.outputs.sidecar, self.setting.options.output
+        written = outcome.status in (Status.WRITTEN, Status.PARTLY)
+        if not written and (not outcome.up_to_date or options.skip_existing):
+            return outcome
+        if not written and rendering.has_player_names(path, options.captions):
+            return outcome
+        try:
+            rendered = rendering.render(path, options.captions, captions={}, sounds={})
+            paths = rendering.write(path, rendered, options.overwrite, player_names=True)
+        except ForeignOutput as error:
+            if written:
+                return replace(outcome, notes=(*outcome.notes, str(error)))
+            return Outcome(job.source, Status.SKIPPED, str(error))
+        elapsed = time.perf_counter() - started
+        if not written:
+            return Outcome(job.source, Status.WRITTEN, outputs=paths, wall_seconds=elapsed)
+        return replace(outcome, outputs=(*paths, *outcome.outputs), wall_seconds=elapsed)
 
     def _with_copy(self, job: Job, outcome: Outcome, started: float) -> Outcome:
         """Add the captioned copy of the film (``--embed``) to what was written, or was there without it."""

@@ -105,8 +105,11 @@ class Verdict:
 
 
 def targets(job: Job, options: RunOptions) -> dict[str, Path]:
-    """Path of each output that is asked for besides the sidecar, by its format; ``npz`` are the scores."""
-    names = [name for name in options.output.formats if name != "json"]
+    """Path of each output that is asked for besides the sidecar, by its format; ``npz`` are the scores.
+
+    Captions with names for players are none of them: what they are called is known when the sidecar is there.
+    """
+    names = [name for name in options.output.captions if not options.output.player_names]
     if options.tags.save_scores and options.tags.tags:
         names.append("npz")
     return {name: output_path(job, name) for name in names}

@@ -292,6 +292,9 @@ class OutputOptions:
         choices=("stem", "full"),
         fingerprint=False,
     )
+    player_names: bool = option(
+        False, "Name captions as players look for them: talk.en.sdh.srt.", panel="Output", fingerprint=False
+    )
     embed: bool = option(
         False,
         "Also copy each film with its captions as a soft track in it, marked for the hard of hearing: talk.captioned.mp4.",
@@ -319,6 +322,9 @@ class OutputOptions:
         )
         _check(bool(self.requested), "--output-format: it names no format")
         _check(not (self.overwrite and self.skip_existing), "--overwrite and --skip-existing exclude each other")
+        _check(
+            not (self.player_names and self.to_stdout), "--player-names names files, and standard output has no name"
+        )
         _check(not (self.embed and self.to_stdout), "--embed writes a film, which does not go to standard output")
         _check(
             not self.to_stdout or len(self.formats) == 1, "--output-dir - takes one format: add, for example, -f srt"
@@ -333,6 +339,11 @@ class OutputOptions:
     def formats(self) -> tuple[str, ...]:
         """Formats to write, in the order of `FORMATS`, each once."""
         return FORMATS if "all" in self.requested else tuple(name for name in FORMATS if name in self.requested)
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Formats of the caption files: all but the sidecar's."""
+        return tuple(name for name in self.formats if name != "json")
 
     @property
     def to_stdout(self) -> bool:

@@ -7,7 +7,7 @@ from the tag track only where a sound option is given.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -104,8 +104,7 @@ def write(path: Path, rendered: Rendered, overwrite: bool = False, player_names:
         ForeignOutput: a file stands there that ``wat`` did not write, or that was changed since.
         OutputError: the folder or a file cannot be written.
     """
-    flagged = flags(rendered.transcript) if player_names else ""
-    places = {name: path.with_suffix(f"{flagged}.{name}") for name in rendered.contents}
+    places = _places(path, rendered.transcript, rendered.contents, player_names)
     with outputs.locked(path):
         if not overwrite:
             for place in places.values():
@@ -117,6 +116,22 @@ def write(path: Path, rendered: Rendered, overwrite: bool = False, player_names:
         record = sidecar.with_outputs(path.read_bytes(), digests)
         outputs.commit(path, record, {places[name]: data for name, data in rendered.contents.items()})
     return tuple(place for name, place in places.items() if rendered.contents[name] is not None)
+
+
+def _places(path: Path, transcript: Transcript, formats: Iterable[str], player_names: bool) -> dict[str, Path]:
+    """Where the captions of each format go."""
+    flagged = flags(transcript) if player_names else ""
+    return {name: path.with_suffix(f"{flagged}.{name}") for name in formats}
+
+
+def has_player_names(path: Path, formats: Iterable[str]) -> bool:
+    """Whether the captions of the sidecar at `path` are there under the names that players know, or need not be."""
+    transcript = sidecar.read(path, tags=False).transcript
+    known = transcript.outputs
+    return all(
+        place.name in known and (known[place.name] is None or place.exists())
+        for place in _places(path, transcript, formats, True).values()
+    )
 
 
 def copy_path(path: Path, film: Path) -> Path:
