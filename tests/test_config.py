@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docs import reference
 from wat_cli.cli import main
 from wat_cli.cli.config import Chosen, as_toml, declared, read
 from wat_cli.errors import UsageError
@@ -115,6 +116,16 @@ def test_every_option_can_be_set_in_each_place(wat: Wat, home: Path, monkeypatch
         assert origins(wat)[name] == (value, f"WAT_{name.upper()}")
         monkeypatch.delenv(f"WAT_{name.upper()}")
         monkeypatch.delenv("WAT_WORD_TIMESTAMPS", raising=False)
+
+
+def test_every_command_that_reads_the_environment_reads_files_too() -> None:
+    """An option is declared once: wherever it stands, it has the name, the variable and the key of its declaration."""
+    for name, command in reference.commands():
+        variables = {parameter.name: getattr(parameter, "envvar", None) for parameter in command.params}
+        options = {option: variable for option, variable in variables.items() if variable}
+        assert not options or options.pop("config", None) == "WAT_CONFIG", name
+        assert options == {option: f"WAT_{option.upper()}" for option in options}, name
+        assert set(options) <= set(declared()), name
 
 
 def test_hyphens_and_none_are_read_as_on_the_command_line(wat: Wat, home: Path) -> None:

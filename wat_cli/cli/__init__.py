@@ -60,7 +60,7 @@ CAPTIONS, MACHINE, HEADS = "Captions", "This machine, and what is chosen", "Head
 app.command("caption", cls=FamiliarCommand, epilog=caption.EPILOG, rich_help_panel=CAPTIONS)(caption.caption)
 app.command("render", cls=FamiliarCommand, rich_help_panel=CAPTIONS)(render)
 app.command("review", cls=FamiliarCommand, epilog=review.EPILOG, rich_help_panel=CAPTIONS)(review.review)
-app.command("check", cls=FamiliarCommand, rich_help_panel=CAPTIONS)(check)
+app.command("check", cls=FamiliarCommand, rich_help_panel=CAPTIONS)(configurable(check))
 app.command("labels", cls=FamiliarCommand, epilog=labels.EPILOG, rich_help_panel=CAPTIONS)(labels.labels)
 app.add_typer(models_app, rich_help_panel=MACHINE)
 app.command("doctor", cls=FamiliarCommand, rich_help_panel=MACHINE)(configurable(doctor))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wat_cli.cli.parameters import option_of
 from wat_cli.errors import ExitCode
+from wat_cli.options import ModelOptions
 
 if TYPE_CHECKING:
     from wat_cli.doctor import Finding
@@ -18,12 +20,9 @@ _COLOURS = {"ok": typer.colors.GREEN, "note": typer.colors.YELLOW, "problem": ty
 
 
 def doctor(
-    model: Annotated[str, typer.Option("--model", envvar="WAT_MODEL", help="The model to be used.")] = "small",
-    model_dir: Annotated[
-        Path | None,
-        typer.Option("--model-dir", envvar="WAT_MODEL_DIR", help="Folder that holds or receives the weights."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", envvar="WAT_DEVICE", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    model: Annotated[str, option_of(ModelOptions, "model")] = "small",
+    model_dir: Annotated[Path | None, option_of(ModelOptions, "model_dir")] = None,
+    device: Annotated[str, option_of(ModelOptions, "device")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Examine this machine: Python, torch, GPU, ffmpeg, weights, disk. Nothing is fetched or changed.
@@ -31,7 +30,6 @@ def doctor(
     Ends with 0 where a run would work, with 3 where something stands in its way.
     """
     from wat_cli.doctor import State, examine
-    from wat_cli.options import ModelOptions
 
     findings = []
     for finding in examine(ModelOptions(model=model, model_dir=model_dir, device=device)):

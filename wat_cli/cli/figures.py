@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wat_cli.cli.heard import Audio, Cache, DataPath, Device, ModelDir, Offline, Threads, heard, loaded_encoder, say
+from wat_cli.cli.config import configurable
+from wat_cli.cli.heard import (
+    Audio,
+    Cache,
+    DataPath,
+    Device,
+    ModelDir,
+    Offline,
+    Threads,
+    counting,
+    heard,
+    loaded_encoder,
+    say,
+)
 from wat_cli.cli.parameters import FamiliarCommand
 from wat_cli.errors import UsageError
 
@@ -29,6 +42,7 @@ Output = Annotated[Path, typer.Option("--output-dir", "-o", help="Folder for tab
 
 
 @figures_app.command(cls=FamiliarCommand)
+@configurable
 def layers(
     data: DataPath,
     output_dir: Output = Path("figures"),
@@ -56,6 +70,7 @@ def layers(
 
 
 @figures_app.command(cls=FamiliarCommand)
+@configurable
 def widths(
     data: DataPath,
     output_dir: Output = Path("figures"),
@@ -97,6 +112,7 @@ def _widths(encoder: Encoder) -> list[str]:
 
 
 @figures_app.command(cls=FamiliarCommand)
+@configurable
 def noise(
     data: DataPath,
     speech: Annotated[Path, typer.Option("--speech", help="CSV file with path and text: what is said.")],
@@ -153,22 +169,14 @@ def noise(
 def _disturb(
     encoder: Encoder, spoken: Sequence[Utterance], dataset: Dataset, ratios: Sequence[int], language: str
 ) -> Disturbed:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from wat_cli.engine import Engine
     from wat_cli.options import TranscribeOptions
     from wat_cli.training.noise import disturb
 
     # one greedy try, as an evaluation has it: retries at higher temperatures would hide what the sounds do
     options = TranscribeOptions(language=language, beam_size=None, temperature_increment_on_fallback=None)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("transcribing")
-        return disturb(
-            Engine(encoder.model), spoken, dataset, options, decibels=ratios,
-            tell=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+    with counting("transcribing") as progress:
+        return disturb(Engine(encoder.model), spoken, dataset, options, decibels=ratios, tell=progress)
 
 
 def _print(paths: Sequence[Path]) -> None:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wat_cli.cli.parameters import option_of
+from wat_cli.options import ModelOptions
+
 if TYPE_CHECKING:
     from wat_cli.training.cost import Cost
 
 
 def heads(
     model: Annotated[
-        str, typer.Option("--model", envvar="WAT_MODEL", help="A model's name, or a checkpoint by path.")
+        str, option_of(ModelOptions, "model", "Name of an openai-whisper model, 'mini', or a checkpoint's path.")
     ] = "large",
     classes: Annotated[int, typer.Option("--classes", min=1, help="Sound classes; AudioSet has 527.")] = 527,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

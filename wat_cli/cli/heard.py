@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wat_cli.cli.parameters import option_of
 from wat_cli.errors import UsageError, shown
+from wat_cli.options import ModelOptions
 
 if TYPE_CHECKING:
     from wat_cli.training.cache import FeatureCache
@@ -32,23 +34,11 @@ Audio = Annotated[
     Path | None,
     typer.Option("--audio", help="Folder of the clips, where it is not DATA's own.", rich_help_panel="Data"),
 ]
-Model = Annotated[str, typer.Option("--model", envvar="WAT_MODEL", help="The frozen encoder.", rich_help_panel="Model")]
-ModelDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--model-dir", envvar="WAT_MODEL_DIR", help="Folder that holds or receives weights.", rich_help_panel="Model"
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option("--device", envvar="WAT_DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel="Model"),
-]
-Threads = Annotated[
-    int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves it to torch.", rich_help_panel="Model")
-]
-Offline = Annotated[
-    bool, typer.Option("--offline", envvar="WAT_OFFLINE", help="Never fetch anything.", rich_help_panel="Model")
-]
+Model = Annotated[str, option_of(ModelOptions, "model", "The frozen encoder.", "Model")]
+ModelDir = Annotated[Path | None, option_of(ModelOptions, "model_dir", panel="Model")]
+Device = Annotated[str, option_of(ModelOptions, "device", "auto, cpu, cuda or cuda:N.", "Model")]
+Threads = Annotated[int, option_of(ModelOptions, "threads", panel="Model")]
+Offline = Annotated[bool, option_of(ModelOptions, "offline", panel="Model")]
 Cache = Annotated[
     str | None,
     typer.Option(
@@ -67,10 +57,21 @@ def say(text: str) -> None:
 
 
 @contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing elsewhere; it is told how much is done, and of how much."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
 def loaded_encoder(model: str, model_dir: Path | None, device: str, threads: int, offline: bool) -> Iterator[Encoder]:
     """The frozen encoder, fetched if need be."""
     from wat_cli.cli.download_bar import DownloadBar
-    from wat_cli.options import ModelOptions
     from wat_cli.training.encoder import load_encoder
 
     options = ModelOptions(model=model, model_dir=model_dir, device=device, threads=threads, offline=offline)
@@ -111,19 +112,12 @@ def heard(encoder: Encoder, cache: str | None, *datasets: Dataset) -> Iterator[t
 
 
 def _extracted(encoder: Encoder, store: FeatureCache, dataset: Dataset) -> Data:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from wat_cli.training.features import CachedFeatures, extract
     from wat_cli.training.runs import Data
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("hearing", total=len(dataset.clips))
+    with counting("hearing") as progress:
         size = 8 if encoder.model.device.type == "cpu" else 32
-        result = extract(
-            encoder.model, dataset, store, batch=size, progress=lambda done, _: bar.update(task, completed=done)
-        )
+        result = extract(encoder.model, dataset, store, batch=size, progress=progress)
     _say_left_out(result.left_out, result.dataset)
     say(f"{len(result.dataset.clips)} clips, {result.encoded} of them heard now; features in {shown(store.folder)}")
     return Data(result.dataset, CachedFeatures(store, result.dataset.clips))

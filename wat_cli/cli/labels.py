@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wat_cli.cli.config import configurable
-from wat_cli.cli.parameters import build, signature
+from wat_cli.cli.parameters import build, option_of, signature
 from wat_cli.errors import UsageError, printable, shown
-from wat_cli.options import TagOptions
+from wat_cli.options import ModelOptions, TagOptions
 
 if TYPE_CHECKING:
     from wat_cli.tagging.policy import Policy, SoundClass
@@ -84,7 +84,7 @@ _SEARCH = inspect.Parameter(
     annotation=Annotated[list[str] | None, typer.Argument(metavar="SEARCH...", help="Words; all must be found.")],
 )
 _CAPTIONED = typer.Option("--captioned", help="Only what is captioned.")
-_HEAD = typer.Option("--tagger-checkpoint", envvar="WAT_TAGGER_CHECKPOINT", help="The classes of this head.")
+_HEAD = option_of(ModelOptions, "tagger_checkpoint", "The classes of this head.")
 _JSON = typer.Option("--json", help="Print JSON.")
 labels.__signature__ = signature(  # type: ignore[attr-defined]
     [TagOptions],

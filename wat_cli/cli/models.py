@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wat_cli.cli.config import configurable
-from wat_cli.cli.parameters import FamiliarCommand
+from wat_cli.cli.parameters import FamiliarCommand, option_of
 from wat_cli.errors import CheckpointError, WeightsMissing
+from wat_cli.options import ModelOptions
 
 if TYPE_CHECKING:
     from wat_cli.checkpoints import Plan, Wanted
@@ -33,16 +34,8 @@ ABOUT_MINI = (
 )
 
 Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Names from `wat models list`.")]
-Folder = Annotated[
-    Path | None, typer.Option("--model-dir", envvar="WAT_MODEL_DIR", help="Folder that holds or receives the weights.")
-]
-HeadWidth = Annotated[
-    str | None,
-    typer.Option(
-        "--tagger-head", envvar="WAT_TAGGER_HEAD", metavar="[512|full]",
-        help="Width of the head: 512 where it is published, if left out.",
-    ),
-]  # fmt: skip
+Folder = Annotated[Path | None, option_of(ModelOptions, "model_dir")]
+HeadWidth = Annotated[str | None, option_of(ModelOptions, "tagger_head")]
 WithHead = Annotated[bool, typer.Option("--tags/--no-tags", help="With the head that tags sounds, where there is one.")]
 
 
@@ -141,7 +134,6 @@ def _verify(file: Wanted) -> bool:
 def _plan(name: str, model_dir: Path | None, tagger_head: str | None, tags: bool) -> Plan:
     """The files of a model, with its head where it has one."""
     from wat_cli.checkpoints import MINI, plan, registry
-    from wat_cli.options import ModelOptions
 
     model = registry.find(name)
     headed = name == MINI or (model is not None and bool(model.heads))
@@ -154,7 +146,6 @@ def _plan(name: str, model_dir: Path | None, tagger_head: str | None, tags: bool
 
 def _files(name: str, model_dir: Path | None) -> tuple[Wanted, ...]:
     from wat_cli.checkpoints import files_of
-    from wat_cli.options import ModelOptions
 
     return files_of(ModelOptions(model=name, model_dir=model_dir))
 

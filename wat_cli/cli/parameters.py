@@ -65,7 +65,21 @@ def build(group: type[Options], values: Mapping[str, Any]) -> Options:
     return group(**{name: value for name, value in values.items() if name in names})
 
 
+def option_of(group: type, name: str, help: str | None = None, panel: str | None = None) -> Any:
+    """The declared option `name` of `group`, for a command that shares it; `help` where it means something narrower."""
+    (field,) = (field for field in dataclasses.fields(group) if field.name == name)
+    return _option(field, get_type_hints(group)[name], help or field.metadata["help"], panel)
+
+
 def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parameter:
+    info = _option(field, annotation, field.metadata["help"], field.metadata["panel"])
+    shown = bool if option_type(annotation)[0] is bool else Any
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[shown, info]
+    )
+
+
+def _option(field: dataclasses.Field[Any], annotation: Any, help: str, panel: str | None) -> Any:
     kind, optional = option_type(annotation)
     metadata = field.metadata
     name = option_name(field.name)
@@ -78,17 +92,13 @@ def _parameter(field: dataclasses.Field[Any], annotation: Any) -> inspect.Parame
         extra = {"parser": reader(field.name, kind, optional, choices), "metavar": _metavar(kind, choices)}
         if choices:
             extra["autocompletion"] = _completions(choices)
-    info = typer.Option(
+    return typer.Option(
         *names,
-        help=metadata["help"],
-        rich_help_panel=metadata["panel"],
+        help=help,
+        rich_help_panel=panel,
         envvar=environment_name(field.name),
         show_envvar=False,
         **extra,
-    )
-    shown = bool if kind is bool else Any
-    return inspect.Parameter(
-        field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[shown, info]
     )
 
 

@@ -20,6 +20,7 @@ from wat_cli.cli.heard import (
     ModelDir,
     Offline,
     Threads,
+    counting,
     heard,
     loaded_encoder,
     made_elsewhere,
@@ -204,20 +205,12 @@ def train(
 
 def _with_scenes(encoder: Encoder, data: Data, scenes: int, seed: int, folder: Path) -> Data:
     """The clips, and scenes mixed of them."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from wat_cli.training.mixing import Joined, mix_features
     from wat_cli.training.runs import Data
 
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("mixing", total=scenes)
-        mixed, features = mix_features(
-            encoder.model, data.dataset, scenes, seed, folder / "scenes.npy",
-            lambda done, total: bar.update(task, completed=done),
-        )  # fmt: skip
+    with counting("mixing") as progress:
+        mixed, features = mix_features(encoder.model, data.dataset, scenes, seed, folder / "scenes.npy", progress)
     say(f"{scenes} scenes mixed of the clips")
     clips = (*data.dataset.clips, *mixed.clips)
     return Data(
