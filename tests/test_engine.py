@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,7 +104,7 @@ def test_one_encoder_pass_per_window_under_fallback(english: Whisper) -> None:
     """Counted by a hook on the encoder: every temperature, the words and the tags read one pass."""
     options = dataclasses.replace(PLAIN, temperature_increment_on_fallback=0.5, logprob_threshold=0.0, best_of=1)
     passes: list[int] = []
-    hook = english.encoder.register_forward_hook(lambda *_: passes.append(1))
+    hook = english.encoder.conv1.register_forward_hook(lambda *_: passes.append(1))
     heard = Engine(WhisperAT(english), random_head(english)).hear(Samples(noises(32.0, seed=4)), options)
     hook.remove()
     assert {segment.temperature for segment in heard.segments} == {1.0}
@@ -111,7 +114,7 @@ def test_one_encoder_pass_per_window_under_fallback(english: Whisper) -> None:
 def test_language_words_and_tags_read_the_same_pass(multilingual: Whisper) -> None:
     options = dataclasses.replace(PLAIN, word_timestamps=True)
     passes: list[int] = []
-    hook = multilingual.encoder.register_forward_hook(lambda *_: passes.append(1))
+    hook = multilingual.encoder.conv1.register_forward_hook(lambda *_: passes.append(1))
     heard = Engine(WhisperAT(multilingual), random_head(multilingual)).hear(Samples(noises(12.0, seed=4)), options)
     hook.remove()
     assert len(passes) == heard.encoder_passes == heard.windows
@@ -211,3 +214,21 @@ def test_a_device_that_is_not_here_is_refused(device: str) -> None:
 
 def test_a_cpu_computes_in_float32() -> None:
     assert choose_compute(ModelOptions(device="cpu", fp16=True)).dtype == torch.float32
+
+
+def test_memory_does_not_grow_with_every_new_shape() -> None:
+    """oneDNN keeps code for each shape: what was made first is gone after many others, and made anew."""
+    program = (
+        "import torch; from wat_cli.engine import loading\n"
+        "loading.keep_few_kernels()\n"
+        "print('FAST', loading.use_fast_float32())\n"
+        "for _ in range(2):\n"
+        "    for n in range(1, 2 * loading.KERNELS): torch.nn.functional.linear(torch.ones(n, 64), torch.ones(64, 64))\n"
+    )
+    environment = {**os.environ, "ONEDNN_VERBOSE": "profile_create"}
+    environment.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY", None)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    made = sum(",create:cache_miss,cpu,matmul," in line for line in done.stdout.splitlines())
+    if made == 0:
+        pytest.skip("torch computes float32 without oneDNN here")
+    assert made > 3 * loading.KERNELS
