@@ -6,8 +6,10 @@ utterances are used with every sound, so that classes compare.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wat_cli.engine import Engine
+from wat_cli.engine.scheduler import SLOTS
 from wat_cli.errors import UsageError, shown
 from wat_cli.options import TranscribeOptions
 from wat_cli.training.datasets import Clip, Dataset
@@ -131,16 +134,25 @@ def disturb(
     """
     spoken = [_audio(Clip(one.path, ())) for one in speech]
     total = sum(len(words_of(one.text)) for one in speech)
-    clean = sum(_errors(engine, audio, one.text, options) for audio, one in zip(spoken, speech, strict=True))
     errors = np.zeros((len(sounds.labels), len(decibels)), np.int64)
     done, wanted = 0, len(sounds.labels) * len(decibels) * len(speech)
-    for row, label in enumerate(sounds.labels):
-        clips = [clip for clip in sounds.clips if label in clip.labels]
-        noises = [_audio(clip) for clip in clips[: len(speech)]]
-        for column, ratio in enumerate(decibels):
-            for number, one in enumerate(speech):
-                audio = mixed(spoken[number], noises[number % len(noises)], ratio)
-                errors[row, column] += _errors(engine, audio, one.text, options)
+    with ThreadPoolExecutor(SLOTS) as pool:  # the engine decodes together what several threads ask
+
+        def count(number: int, audio: Audio) -> int:
+            return _errors(engine, audio, speech[number].text, options)
+
+        clean = sum(pool.map(count, range(len(speech)), spoken))
+        for row, label in enumerate(sounds.labels):
+            clips = [clip for clip in sounds.clips if label in clip.labels]
+            noises = [_audio(clip) for clip in clips[: len(speech)]]
+
+            def under(cell: tuple[int, int], noises: list[Audio] = noises) -> int:
+                column, number = cell
+                return count(number, mixed(spoken[number], noises[number % len(noises)], decibels[column]))
+
+            cells = list(itertools.product(range(len(decibels)), range(len(speech))))
+            for (column, _), wrong in zip(cells, pool.map(under, cells), strict=True):
+                errors[row, column] += wrong
                 done += 1
                 tell(done, wanted)
     return Disturbed(sounds.labels, tuple(decibels), errors, total, clean / total)

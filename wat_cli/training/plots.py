@@ -54,13 +54,17 @@ def layers(probed: Mapping[str, Probed], folder: Path) -> list[Path]:
     for model, one in probed.items():
         axes.plot(range(1, len(one.accuracy) + 1), 100 * one.accuracy, marker="o", label=model)
     axes.set(xlabel="encoder layer", ylabel="accuracy of a linear probe (%)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     written.append(_save(figure, folder / "layers.png"))
     figure, axes = new_plot()
-    for model, one in probed.items():
+    each = 0.8 / len(probed)
+    for place, (model, one) in enumerate(probed.items()):
         counts = np.bincount(one.best_layer, minlength=len(one.accuracy) + 1)[1:]
-        axes.bar(np.arange(1, len(counts) + 1), counts, alpha=0.6, label=model)
+        axes.bar(np.arange(1, len(counts) + 1) - 0.4 + (place + 0.5) * each, counts, each, label=model)
     axes.set(xlabel="layer with the highest F1", ylabel="sound classes")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     axes.legend()
     written.append(_save(figure, folder / "best_layers.png"))
     return written
@@ -144,8 +148,12 @@ def widths(rows: Mapping[str, Sequence[Row]], folder: Path) -> list[Path]:
         spread = np.abs(np.array([[row.overall.low, row.overall.high] for row in some]).T - values)
         axes.errorbar([row.multiply_adds / 1e6 for row in some], 100 * values, 100 * spread, marker="o", label=model)
         for row in some:
-            axes.annotate(row.head, (row.multiply_adds / 1e6, 100 * row.overall.value), fontsize=7)
+            at = (row.multiply_adds / 1e6, 100 * row.overall.value)
+            axes.annotate(row.head, at, fontsize=8, xytext=(4, 4), textcoords="offset points")
     axes.set(xscale="log", xlabel="multiply-adds of a 10 s decision (millions)", ylabel="accuracy (%)")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(axis="x", which="both", labelsize=7, rotation=45)
     axes.legend()
     written.append(_save(figure, folder / "widths.png"))
     return written
