@@ -10,8 +10,9 @@ from typing import Protocol
 import torch
 
 from wat_cli.engine.scheduler import Engine
-from wat_cli.errors import CheckpointError, UsageError, shown
+from wat_cli.errors import CheckpointError, UsageError, WatError, shown
 from wat_cli.model.heads import load_any_head
+from wat_cli.model.memory import ran_out_of_memory
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import ModelOptions
 from wat_cli.tagging.labels import load_labels
@@ -74,7 +75,7 @@ def choose_compute(options: ModelOptions) -> Compute:
 
 
 KERNELS = 128
-"""Shapes for which oneDNN keeps the code that it makes for each. Its own 1,024 come to 700 MB in a few hours of audio."""
+"""Shapes for which oneDNN keeps the code that it makes for each. Its own 1,024 come to 700 MB in hours of audio."""
 
 
 def keep_few_kernels() -> None:
@@ -104,7 +105,20 @@ def use_fast_float32() -> bool:
 
 
 def load_engine(weights: Weights, options: ModelOptions) -> Engine:
-    """Load the models that `weights` names where `options` says; CheckpointError for a file that is not a model."""
+    """Load the models that `weights` names where `options` says.
+
+    Raises `CheckpointError` for a file that is no model, `WatError` where the memory does not suffice.
+    """
+    try:
+        return _load_engine(weights, options)
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
+        way_out = "take a smaller --model, or another --device"
+        raise WatError(f"--model {weights.asr.name}: the memory of the device is too small for it; {way_out}") from None
+
+
+def _load_engine(weights: Weights, options: ModelOptions) -> Engine:
     keep_few_kernels()
     compute = choose_compute(options)
     if options.threads > 0:
