@@ -56,7 +56,7 @@ def test_words_are_openai_whispers_without_another_pass(frames: int) -> None:
         segments=theirs, model=model, tokenizer=tokenizer, mel=mel, num_frames=frames, last_speech_timestamp=0.5
     )
     passes = []
-    hook = model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    hook = model.encoder.conv1.register_forward_hook(lambda *_: passes.append(1))
     add_words(
         model,
         tokenizer,

@@ -141,4 +141,4 @@ def _load_engine(weights: Weights, options: ModelOptions) -> Engine:
 
 
 def _load_model(file: WeightFile, compute: Compute) -> WhisperAT:
-    return WhisperAT(load_whisper(file.path, file.name, compute.device), compute.dtype)
+    return WhisperAT(load_whisper(file.path, file.name, compute.device), compute.dtype, sole=True)

@@ -69,7 +69,7 @@ class Engine:
     ) -> None:
         """`head` reads `tagger` where there is one, otherwise `model`; `tuning` says how to read its scores."""
         self.models = Models(model, head, tagger, tuning)
-        self.decoder = BatchDecoder(model.model, model.dtype)
+        self.decoder = BatchDecoder(model.model, model.dtype, model.sole)
         self._slots: list[_Ticket | None] = [None] * slots
         self._arrivals: deque[_Ticket] = deque()
         self._turns = threading.Condition()

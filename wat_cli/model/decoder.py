@@ -17,6 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from whisper.model import ResidualAttentionBlock, Whisper
 
+from wat_cli.model.encoder import normed
+from wat_cli.model.products import Precision, Product, fused, product
+
+_ROWS = 8
+"""Rows of a step that the products are laid out for."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -40,49 +46,44 @@ class Prefilled:
 
 
 class _Layer:
-    """One block's weights, with its projections fused.
+    """One block's products and norms."""
 
-    Where the numbers stay as they are, the block's own modules become views of the fused ones: nothing is held twice.
-    """
-
-    def __init__(self, block: ResidualAttentionBlock, dtype: torch.dtype) -> None:
-        def linear(*modules: torch.nn.Linear) -> tuple[Tensor, Tensor]:
-            weights = [module.weight.detach() for module in modules]
-            biases = [
-                weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach()
-                for module, weight in zip(modules, weights, strict=True)
-            ]
-            if len(modules) == 1:
-                return weights[0].to(dtype), biases[0].to(dtype)
-            weight = torch.cat(weights).to(dtype)
-            if weight.dtype == weights[0].dtype:
-                for module, view in zip(modules, weight.chunk(len(modules)), strict=True):
-                    module.weight = torch.nn.Parameter(view, requires_grad=False)
-            return weight, torch.cat(biases).to(dtype)
+    def __init__(self, block: ResidualAttentionBlock, dtype: torch.dtype, sole: bool) -> None:
+        def joined(*modules: torch.nn.Linear) -> Product:
+            return fused(modules, dtype, _ROWS, sole)
 
         attention, cross = block.attn, block.cross_attn
-        self.block = block
-        self.qkv = linear(attention.query, attention.key, attention.value)
-        self.out = linear(attention.out)
-        self.cross_q = linear(cross.query)
-        self.cross_kv = linear(cross.key, cross.value)
-        self.cross_out = linear(cross.out)
-        self.up, self.down = linear(block.mlp[0]), linear(block.mlp[2])
+        self.attn_ln, self.cross_ln, self.mlp_ln = block.attn_ln, block.cross_attn_ln, block.mlp_ln
+        self.qkv = joined(attention.query, attention.key, attention.value)
+        self.out = joined(attention.out)
+        self.cross_q = joined(cross.query)
+        self.cross_kv = joined(cross.key, cross.value)
+        self.cross_out = joined(cross.out)
+        self.up, self.down = joined(block.mlp[0]), joined(block.mlp[2])
 
 
 class SlotDecoder:
     """Static caches for `slots` windows of up to `group` rows each, and the passes that fill and read them."""
 
     @torch.inference_mode()
-    def __init__(self, model: Whisper, dtype: torch.dtype, slots: int = 0, group: int = 1) -> None:
-        self.model, self.dtype, self.slots, self.group = model, dtype, 0, 0
+    def __init__(self, model: Whisper, dtype: torch.dtype, slots: int = 0, group: int = 1, sole: bool = False) -> None:
+        """`dtype` is what products are computed in; `sole` says that nobody else uses `model`."""
+        self.model, self.slots, self.group = model, 0, 0
+        self.precision = Precision.of(dtype, model.device)
         decoder, dims = model.decoder, model.dims
         self.heads, self.width = dims.n_text_head, dims.n_text_state
-        self.layers = [_Layer(block, dtype) for block in decoder.blocks]
-        self.embedding = decoder.token_embedding.weight.to(dtype)
+        self.head_width = self.width // self.heads
+        self.layers = [_Layer(block, dtype, sole) for block in decoder.blocks]
+        # log-probabilities need more digits than bfloat16 has
+        on_cpu = model.device.type == "cpu"
+        logits = torch.float32 if dtype == torch.bfloat16 and on_cpu else dtype
+        self.vocabulary = product(decoder.token_embedding.weight, None, logits, _ROWS)
         self.cross_keys: list[Tensor] = []
+        """A layer each, [slots, heads, head width, 1500]: the order in which single queries read them fastest."""
         self.cross_values: list[Tensor] = []
+        """[slots, heads, 1500, head width]."""
         self.keys: list[Tensor] = []
+        """[slots, group, heads, context, head width]."""
         self.values: list[Tensor] = []
         self.reserve(slots, group)
 
@@ -92,9 +93,10 @@ class SlotDecoder:
         slots, group = max(slots, self.slots), max(group, self.group)
         if (slots, group) == (self.slots, self.group):
             return
-        dims = self.model.dims
-        audio, text = (slots, self.heads, dims.n_audio_ctx), (slots, group, self.heads, dims.n_text_ctx)
-        self.cross_keys, self.cross_values = self._grown(self.cross_keys, audio), self._grown(self.cross_values, audio)
+        dims, each = self.model.dims, self.head_width
+        self.cross_keys = self._grown(self.cross_keys, (slots, self.heads, each, dims.n_audio_ctx))
+        self.cross_values = self._grown(self.cross_values, (slots, self.heads, dims.n_audio_ctx, each))
+        text = (slots, group, self.heads, dims.n_text_ctx, each)
         self.keys, self.values = self._grown(self.keys, text), self._grown(self.values, text)
         self.slots, self.group = slots, group
 
@@ -104,38 +106,36 @@ class SlotDecoder:
         self.slots = self.group = 0
 
     def _grown(self, caches: list[Tensor], shape: tuple[int, ...]) -> list[Tensor]:
-        grown = []
-        for index in range(len(self.layers)):
-            cache = torch.zeros(*shape, self.width // self.heads, dtype=self.dtype, device=self.model.device)
-            if caches:
+        for index in range(len(self.layers)):  # one after the other, so that only one is there twice
+            cache = torch.zeros(*shape, dtype=self.precision.caches, device=self.model.device)
+            if index < len(caches):
                 cache[tuple(slice(size) for size in caches[index].shape)] = caches[index]
-            grown.append(cache)
-        return grown
+                caches[index] = cache
+            else:
+                caches.append(cache)
+        return caches
 
     @torch.inference_mode()
     def load(self, slot: int, audio_features: Tensor) -> None:
         """Fill a slot's cross-attention cache from a window's `audio_features` [1500, width]."""
         for index, layer in enumerate(self.layers):
-            fused = F.linear(audio_features.to(self.dtype), *layer.cross_kv)
-            keys, values = fused.view(-1, 2, self.heads, self.width // self.heads).permute(1, 2, 0, 3)
-            self.cross_keys[index][slot], self.cross_values[index][slot] = keys, values
+            keys, values = layer.cross_kv(audio_features).view(-1, 2, self.heads, self.head_width).unbind(1)
+            self.cross_keys[index][slot] = keys.permute(1, 2, 0) * self.head_width**-0.5
+            self.cross_values[index][slot] = values.transpose(0, 1)
 
     @torch.inference_mode()
     def prefill(self, slot: int, tokens: Sequence[int], sot_index: int, group: int) -> Prefilled:
         """Read a prompt of one slot into the self-attention caches of `group` rows; gives its logits."""
         length = len(tokens)
-        ids = torch.tensor(tokens, device=self.model.device)
-        decoder = self.model.decoder
-        x = (decoder.token_embedding(ids) + decoder.positional_embedding[:length]).to(self.dtype)
+        x = self._embedded(torch.tensor(tokens, device=self.model.device), slice(length))
         for index, layer in enumerate(self.layers):
-            q, k, v = self._split(F.linear(layer.block.attn_ln(x), *layer.qkv), 3)  # each [heads, length, head width]
+            q, k, v = self._split(layer.qkv(normed(layer.attn_ln, x)), 3)  # each [heads, length, head width]
             self.keys[index][slot, :group, :, :length] = k
             self.values[index][slot, :group, :, :length] = v
-            x = x + F.linear(self._join(F.scaled_dot_product_attention(q, k, v, is_causal=length > 1)), *layer.out)
-            (q,) = self._split(F.linear(layer.block.cross_attn_ln(x), *layer.cross_q), 1)
-            mixed = F.scaled_dot_product_attention(q, self.cross_keys[index][slot], self.cross_values[index][slot])
-            x = x + F.linear(self._join(mixed), *layer.cross_out)
-            x = x + self._mlp(layer, x)
+            x += layer.out(self._join(F.scaled_dot_product_attention(q, k, v, is_causal=length > 1)))
+            (q,) = self._split(layer.cross_q(normed(layer.cross_ln, x)), 1)
+            x += layer.cross_out(self._join(self._attend_audio(index, slot, q)))
+            x += layer.down(layer.up(normed(layer.mlp_ln, x), gelu=True))
         logits = self._logits(x[[sot_index, length - 1]])
         return Prefilled(last=logits[1:], at_sot=logits[:1])
 
@@ -153,18 +153,17 @@ class SlotDecoder:
         owners = torch.tensor([slot for slot in slots for _ in tokens[slot]], device=device)
         members = torch.tensor([row for slot in slots for row in range(len(tokens[slot]))], device=device)
         masks = [self._mask(places[run.rows], max(lengths[slot] for slot in _covered(run)) + 1) for run in runs]
-        decoder = self.model.decoder
-        x = (decoder.token_embedding(ids) + decoder.positional_embedding[places]).to(self.dtype)
+        x = self._embedded(ids, places)
         for index, layer in enumerate(self.layers):
-            fused = F.linear(layer.block.attn_ln(x), *layer.qkv)
-            q, k, v = fused.view(len(ids), 3, self.heads, -1).unbind(1)
-            self.keys[index][owners, members, :, places] = k
-            self.values[index][owners, members, :, places] = v
+            q, k, v = layer.qkv(normed(layer.attn_ln, x)).view(len(ids), 3, self.heads, -1).unbind(1)
+            self.keys[index][owners, members, :, places] = k.to(self.precision.caches)
+            self.values[index][owners, members, :, places] = v.to(self.precision.caches)
+            q = q.to(self.precision.caches) * self.head_width**-0.5
             mixed = [self._attend_self(index, run, q[run.rows], mask) for run, mask in zip(runs, masks, strict=True)]
-            x = x + F.linear(torch.cat(mixed), *layer.out)
-            q = F.linear(layer.block.cross_attn_ln(x), *layer.cross_q)
-            x = x + F.linear(torch.cat([self._attend_audio(index, run, q[run.rows]) for run in runs]), *layer.cross_out)
-            x = x + self._mlp(layer, x)
+            x += layer.out(_joined(mixed))
+            q = layer.cross_q(normed(layer.cross_ln, x))
+            x += layer.cross_out(_joined([self._attend_run(index, run, q[run.rows]) for run in runs]))
+            x += layer.down(layer.up(normed(layer.mlp_ln, x), gelu=True))
         return self._logits(x)
 
     @torch.inference_mode()
@@ -179,37 +178,55 @@ class SlotDecoder:
             part[moved] = part[origins]
 
     def _attend_self(self, index: int, run: Run, q: Tensor, mask: Tensor) -> Tensor:
-        length = mask.shape[-1]
-        keys = self.keys[index][run.slots, : run.group, :, :length].flatten(0, 1)
-        values = self.values[index][run.slots, : run.group, :, :length].flatten(0, 1)
-        return F.scaled_dot_product_attention(q.unsqueeze(2), keys, values, attn_mask=mask).flatten(1)
+        """Self-attention of a run, a single query a row: `q` [rows, heads, head width] to [rows, width].
 
-    def _attend_audio(self, index: int, run: Run, q: Tensor) -> Tensor:
+        Sums of products are twice as fast here as a batch of matrix products with one row.
+        """
+        length = mask.shape[-1]
+        keys = self.keys[index][run.slots, : run.group, :, :length]
+        values = self.values[index][run.slots, : run.group, :, :length]
+        q = q.view(*keys.shape[:3], 1, self.head_width)
+        scores = (keys * q).sum(dim=-1).flatten(0, 1) + mask
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
+        return torch.bmm(weights.view(-1, 1, length), values.flatten(0, 2)).view(-1, self.width)
+
+    def _attend_run(self, index: int, run: Run, q: Tensor) -> Tensor:
         """Cross-attention of a run: the rows of a slot are the queries of one attention over its cache."""
-        q = q.view(-1, run.group, self.heads, self.width // self.heads).transpose(1, 2)
-        keys, values = self.cross_keys[index][run.slots], self.cross_values[index][run.slots]
-        mixed = F.scaled_dot_product_attention(q, keys, values)
-        return mixed.transpose(1, 2).reshape(-1, self.width)
+        q = q.view(-1, run.group, self.heads, self.head_width).transpose(1, 2)
+        return self._attend_audio(index, run.slots, q).transpose(1, 2).reshape(-1, self.width)
+
+    def _attend_audio(self, index: int, slots: slice | int, q: Tensor) -> Tensor:
+        """Cross-attention of `q` [..., heads, queries, head width] over the caches of `slots`; gives its shape."""
+        keys, values = self.cross_keys[index][slots], self.cross_values[index][slots]
+        scores = torch.bmm(q.reshape(-1, *q.shape[-2:]).to(keys.dtype), keys.view(-1, *keys.shape[-2:]))
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
+        return torch.bmm(weights, values.view(-1, *values.shape[-2:])).view(q.shape)
 
     def _mask(self, places: Tensor, length: int) -> Tensor:
-        """[rows, 1, 1, length]: 0 where a row has a token, -inf past its place."""
-        mask = torch.zeros(len(places), length, dtype=self.dtype, device=places.device)
+        """[rows, 1, length]: 0 where a row has a token, -inf past its place."""
+        mask = torch.zeros(len(places), length, dtype=self.precision.caches, device=places.device)
         mask.masked_fill_(torch.arange(length, device=places.device) > places[:, None], -torch.inf)
-        return mask[:, None, None]
+        return mask[:, None]
 
-    def _mlp(self, layer: _Layer, x: Tensor) -> Tensor:
-        return F.linear(F.gelu(F.linear(layer.block.mlp_ln(x), *layer.up)), *layer.down)
+    def _embedded(self, ids: Tensor, places: Tensor | slice) -> Tensor:
+        decoder = self.model.decoder
+        x: Tensor = F.embedding(ids, decoder.token_embedding.weight) + decoder.positional_embedding[places]
+        return x.to(self.precision.stream)
 
     def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(self.model.decoder.ln(x), self.embedding).float()
+        return self.vocabulary(normed(self.model.decoder.ln, x)).float()
 
-    def _split(self, fused: Tensor, parts: int) -> tuple[Tensor, ...]:
+    def _split(self, joined: Tensor, parts: int) -> tuple[Tensor, ...]:
         """[length, parts * width] to `parts` of [heads, length, head width]."""
-        return fused.view(fused.shape[0], parts, self.heads, -1).permute(1, 2, 0, 3).unbind(0)
+        return joined.view(joined.shape[0], parts, self.heads, -1).permute(1, 2, 0, 3).unbind(0)
 
     def _join(self, mixed: Tensor) -> Tensor:
         """[heads, length, head width] to [length, width]."""
         return mixed.transpose(0, 1).flatten(1)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _covered(run: Run) -> range:

@@ -72,10 +72,13 @@ class _Running:
 class BatchDecoder:
     """Running tries over the slots of one `SlotDecoder`."""
 
-    def __init__(self, model: Whisper, dtype: torch.dtype) -> None:
-        """Caches are made for as many slots, of as many beams or candidates, as are used."""
+    def __init__(self, model: Whisper, dtype: torch.dtype, sole: bool = False) -> None:
+        """Caches are made for as many slots, of as many beams or candidates, as are used.
+
+        `sole` says that nobody else uses `model`.
+        """
         self.model = model
-        self.decoder = SlotDecoder(model, dtype)
+        self.decoder = SlotDecoder(model, dtype, sole=sole)
         self.running: dict[int, _Running] = {}
         self.steps = self.rows_stepped = 0
         """Decoder steps so far, and the slots that took part in them, summed: their ratio is the mean batch."""

@@ -1,8 +1,6 @@
 """Whisper with its layers open: one encoder pass gives the decoder its features and the tagging head every layer.
 
-The module is openai-whisper's own `Whisper`; forward hooks on the encoder's blocks pool each block's output 20:1 in
-time, as Whisper-AT does (Gong et al. 2023, section 3; ``whisper_at/model.py``, `AudioEncoder.forward`: each block's
-output, first block first, before ``ln_post``). `WhisperAT.encode` is the only encoder call in the program.
+The weights are openai-whisper's own `Whisper`'s. `WhisperAT.encode` is the only encoder call in the program.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ from torch import Tensor
 from whisper.model import ModelDimensions, Whisper
 
 from wat_cli.errors import CheckpointError
-
-POOLING = 20
-"""Encoder frames (20 ms) per pooled step of 0.4 s."""
+from wat_cli.model.encoder import POOLING as POOLING
+from wat_cli.model.encoder import Encoder
+from wat_cli.model.products import Precision
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,16 @@ class Encoded:
 class WhisperAT:
     """A Whisper model whose encoder also hands out its layers."""
 
-    def __init__(self, model: Whisper, dtype: torch.dtype = torch.float32) -> None:
-        """`dtype` is what windows are computed in: float16 on a GPU, as openai-whisper does, float32 on a CPU."""
+    def __init__(self, model: Whisper, dtype: torch.dtype = torch.float32, sole: bool = False) -> None:
+        """`dtype` is what products are computed in: float16 on a GPU, as openai-whisper does, float32 on a CPU.
+
+        `sole` says that nobody else uses `model`: its weights are laid out anew instead of held twice.
+        """
         self.model = model.eval().requires_grad_(False)
-        self.dtype = dtype
+        self.dtype, self.sole = dtype, sole
         self.passes = 0
         """Windows encoded so far."""
+        self._encoder = Encoder(model.encoder, Precision.of(dtype, self.device), sole)
 
     @property
     def dims(self) -> ModelDimensions:
@@ -61,19 +63,7 @@ class WhisperAT:
         `frames` asks for the layers too: for each window the encoder frames that make whole steps of the file's grid
         (their number a multiple of 20; windows begin anywhere between two steps).
         """
-        pooled: list[list[Tensor]] = [[] for _ in frames or ()]
-
-        def pool(_module: Any, _inputs: Any, output: Tensor) -> None:
-            for row, span in enumerate(frames or ()):
-                frames_of_steps = output[row, span].float().view(-1, POOLING, output.shape[-1])
-                pooled[row].append(frames_of_steps.mean(dim=1))
-
-        hooks = [block.register_forward_hook(pool) for block in self.model.encoder.blocks] if frames else []
-        try:
-            audio_features = self.model.encoder(mel.to(self.device, self.dtype))
-        finally:
-            for hook in hooks:
-                hook.remove()
+        audio_features, pooled = self._encoder(mel.to(self.device), frames or ())
         self.passes += mel.shape[0]
         layers = tuple(torch.stack(row) for row in pooled) if frames is not None else None
         return Encoded(audio_features, layers)

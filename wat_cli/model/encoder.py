@@ -1,0 +1,89 @@
+"""Whisper's encoder with its layers open: openai-whisper's arithmetic (``whisper/model.py``, `AudioEncoder`).
+
+Same layers, same order, float32 layer norms; the projections of an attention are one product, GELU is part of the
+product before it, and each block's output is pooled 20:1 in time as it comes by, as Whisper-AT does (Gong et al. 2023,
+section 3; ``whisper_at/model.py``, `AudioEncoder.forward`: first block first, before ``ln_post``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from whisper.model import AudioEncoder, ResidualAttentionBlock
+
+from wat_cli.model.products import Precision, fused, product
+
+POOLING = 20
+"""Encoder frames (20 ms) per pooled step of 0.4 s."""
+
+_QUERIES = 500
+"""Queries of a head that attend at once where attention is done in blocks: their scores stay in a core's cache."""
+
+
+def normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """Layer norm in float32, as openai-whisper's."""
+    return F.layer_norm(x.float(), norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(x.dtype)
+
+
+class _Block:
+    """One block's products."""
+
+    def __init__(self, block: ResidualAttentionBlock, dtype: torch.dtype, rows: int, sole: bool) -> None:
+        attention = block.attn
+        self.attn_ln, self.mlp_ln = block.attn_ln, block.mlp_ln
+        self.qkv = fused([attention.query, attention.key, attention.value], dtype, rows, sole)
+        self.out = fused([attention.out], dtype, rows, sole)
+        self.up, self.down = (fused([block.mlp[index]], dtype, rows, sole) for index in (0, 2))
+
+
+class Encoder:
+    """The passes through one model's encoder."""
+
+    @torch.inference_mode()
+    def __init__(self, encoder: AudioEncoder, precision: Precision, sole: bool = False) -> None:
+        """`sole` says that nobody else uses `encoder`, whose weights are then held once."""
+        self.encoder, self.precision = encoder, precision
+        rows = encoder.positional_embedding.shape[0]
+        self.blocks = [_Block(block, precision.products, rows, sole) for block in encoder.blocks]
+        self.heads = encoder.blocks[0].attn.n_head
+
+    def __call__(self, mel: Tensor, frames: Sequence[slice]) -> tuple[Tensor, list[list[Tensor]]]:
+        """Encode `mel` [batch, n_mels, 3000] to [batch, 1500, width]; pools each window's `frames`, layer by layer."""
+        encoder, stream = self.encoder, self.precision.stream
+        pooled: list[list[Tensor]] = [[] for _ in frames]
+        x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mel.to(stream))))).permute(0, 2, 1)
+        x = (x + encoder.positional_embedding).to(stream)
+        for block in self.blocks:
+            x += block.out(self._attend(block.qkv(normed(block.attn_ln, x))))
+            x += block.down(block.up(normed(block.mlp_ln, x), gelu=True))
+            for row, span in enumerate(frames):
+                pooled[row].append(x[row, span].float().view(-1, POOLING, x.shape[-1]).mean(dim=1))
+        return normed(encoder.ln_post, x), pooled
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        """Self-attention over [batch, length, 3 * width]; gives [batch, length, width]."""
+        batch, length, _ = qkv.shape
+        q, k, v = qkv.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [batch, heads, length, ...]
+        if self.precision.products in (torch.float32, torch.float16) or qkv.device.type != "cpu":
+            mixed = F.scaled_dot_product_attention(q, k, v)
+            return mixed.transpose(1, 2).flatten(2)
+        return torch.stack([self._in_blocks(*window) for window in zip(q, k, v, strict=True)])
+
+    def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """One window's attention in blocks of queries: scores in float32, weights in bfloat16.
+
+        torch's own attention for a CPU is no faster in bfloat16 than in float32; oneDNN's products are.
+        """
+        heads, length, width = q.shape
+        mixed = torch.empty(length, heads, width, dtype=torch.bfloat16)
+        for head in range(heads):
+            keys = product(k[head].float(), None, torch.float32, _QUERIES)
+            values = product(v[head].t(), None, torch.bfloat16, _QUERIES)
+            queries = q[head].float() * width**-0.5
+            for first in range(0, length, _QUERIES):
+                part = slice(first, first + _QUERIES)
+                mixed[part, head] = values(keys(queries[part]).softmax(dim=-1))
+        return mixed.flatten(1)
