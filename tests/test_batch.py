@@ -540,3 +540,41 @@ def info_of(duration: float | None, track: float | None, start: float = 0.0, vid
 )
 def test_how_short_is_too_short(info: MediaInfo, heard: float, short: bool) -> None:
     assert bool(captioning.shortfall(info, info.audio[0], heard)) is short
+
+
+# --- what nobody foresaw ----------------------------------------------------------------------------------------------
+
+
+def test_a_fault_before_hearing_fails_one_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [write_wav(tmp_path / name) for name in ("a.wav", "b.wav", "c.wav")]
+    judge = captioning.judge
+
+    def faulty(job: Job, setting: captioning.Setting) -> captioning.Verdict:
+        if job.source.name == "b.wav":
+            raise RecursionError("too deep")
+        return judge(job, setting)
+
+    monkeypatch.setattr(captioning, "judge", faulty)
+    outcomes = list(run(map(job_for, sources), captioner()))
+    assert [outcome.status for outcome in outcomes] == [Status.WRITTEN, Status.FAILED, Status.WRITTEN]
+    assert outcomes[1].reason == "internal error: RecursionError: too deep"
+    assert "Traceback" in outcomes[1].trace
+
+
+def test_fewer_slots_are_told_of_once(tmp_path: Path) -> None:
+    class Shrinking(FakeEngine):
+        slots = 8
+
+        def hear(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+            self.slots = 4
+            return super().hear(*args, **kwargs)
+
+    notes: list[str] = []
+
+    class Teller(Progress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    jobs = [job_for(write_wav(tmp_path / name)) for name in ("a.wav", "b.wav")]
+    list(run(jobs, Captioner(setting_of(DEFAULTS, WEIGHTS), Shrinking, Teller())))
+    assert notes == ["the memory ran out; from now on 4 are heard together where there were 8"]

@@ -222,6 +222,8 @@ class Captioner:
         self._load = load
         self._engine: Hearer | None = None
         self._loading = threading.Lock()
+        self._slots: int | None = None
+        """Files that the engine heard together at most when it was last looked at."""
         self.in_work: dict[Path, Job] = {}
         """The jobs in work: those that an interrupt drops."""
 
@@ -230,7 +232,15 @@ class Captioner:
         with self._loading:
             if self._engine is None:
                 self._engine = self._load()
+                self._slots = getattr(self._engine, "slots", None)
             return self._engine
+
+    def _tell_of_room(self) -> None:
+        """Say it once where the memory ran out, and the engine goes on with fewer files, or parts of one, at once."""
+        slots: int | None = getattr(self._engine, "slots", None)
+        before, self._slots = self._slots, slots
+        if slots is not None and before is not None and slots < before:
+            self.progress.note(f"the memory ran out; from now on {slots} are heard together where there were {before}")
 
     def caption(self, job: Job) -> Outcome:
         """Do one job. What is wrong with the file becomes its outcome; what is wrong with the run is raised."""
@@ -245,6 +255,9 @@ class Captioner:
             outcome = Outcome(job.source, Status.FAILED, _without_name(error, job))
         except OSError as error:
             outcome = Outcome(job.source, Status.FAILED, error.strerror or str(error))
+        except _BUGS as error:
+            reason = f"internal error: {type(error).__name__}: {error}"
+            outcome = Outcome(job.source, Status.FAILED, reason, trace=traceback.format_exc())
         self.in_work.pop(job.source, None)
         self.progress.closed(outcome)
         return outcome
@@ -315,15 +328,13 @@ class Captioner:
             watcher = Watch(self.progress, job.source)
             transcript, watch = captioning.transcribe(job, opened, self.engine, self.setting, watcher, so_far)
             written = captioning.write(job, transcript, watch, self.setting.options)
-        except _BUGS as error:
-            so_far.unlink(missing_ok=True)
-            reason = f"internal error: {type(error).__name__}: {error}"
-            return Outcome(job.source, Status.FAILED, reason, trace=traceback.format_exc())
         except captioning.Dropped:  # as after an interrupt, the next run goes on
             raise
         except Exception:
             so_far.unlink(missing_ok=True)
             raise
+        finally:
+            self._tell_of_room()
         so_far.unlink(missing_ok=True)
         return Outcome(
             job.source,
