@@ -143,7 +143,7 @@ def test_unknown_heads_are_refused(name: str) -> None:
     ("encoder", "mode"),
     [
         ("tiny", "tl_tr_1_8"), ("small", "tl_tr_1_8"), ("large", "tl_tr_1_8"),
-        ("small", "tl_down_tr_512_1_8"), ("large", "tl_down_tr_512_1_8"),
+        ("tiny", "tl_down_tr_512_1_8"), ("small", "tl_down_tr_512_1_8"), ("large", "tl_down_tr_512_1_8"),
     ],
 )  # fmt: skip
 def test_logits_are_whisper_ats_at_full_size(encoder: str, mode: str) -> None:
