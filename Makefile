@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILMS := sample_media
 
-.PHONY: demo test lint docs pictures films speech sounds mini bench clean
+.PHONY: demo test lint docs pictures films speech sounds mini bench stress clean
 
 demo: .venv/ready ## caption the sample films with the embedded model and show one caption file
 	$(BIN)/wat caption $(FILMS) --model mini --output-dir build/demo
@@ -59,6 +59,27 @@ mini: speech sounds ## train the embedded model anew and put it into wat_cli/dat
 bench: .venv/ready build/bench/ready ## run wat and its peers on the same work, and write benchmarks/RESULTS.md; BENCH=--quick: five minutes
 	$(BIN)/python -m benchmarks $(BENCH)
 
+STRESS := kills mutants concurrent ten-hours dask soak
+.PHONY: $(addprefix stress-,$(STRESS))
+stress: $(addprefix stress-,$(STRESS)) ## prove that a night loses nothing: long; what it showed goes into stress/RESULTS.md
+
+$(addprefix stress-,$(STRESS)): stress-%: .venv/ready-test ## one of these proofs
+	$(BIN)/python -m stress $*
+
+.PHONY: figures
+# The Whisper-AT paper's figures: make figures ESC10=FOLDER MODELS=mini,build/mini/full.pt
+MODELS ?= mini
+FIGURES ?= docs/pictures/training
+figures: .venv/ready-figures build/figures/speech.csv ## the paper's figures and tables, measured on mini and ESC10=FOLDER
+	$(BIN)/wat figures layers $(ESC10) --model $(MODELS) --output-dir $(FIGURES)
+	$(BIN)/wat figures widths $(ESC10) --model mini --output-dir $(FIGURES)
+	$(BIN)/wat figures noise $(ESC10) --speech build/figures/speech.csv --utterances 10 --model $(MODELS) --output-dir $(FIGURES)
+	$(BIN)/wat train $(ESC10) --cross-validate --recipe esc50 --model mini > $(FIGURES)/heads.md
+
+build/figures/speech.csv: | .venv/ready-training
+	test -e build/speech/dev-grammar.npy || $(BIN)/python -m training.voices 700 build/speech/dev-grammar 900000000
+	$(BIN)/python -m training.spoken build/speech/dev-grammar build/figures --count 10
+
 clean:
 	rm -rf build .venv
 
@@ -77,6 +98,10 @@ clean:
 
 .venv/ready-pictures: .venv/ready
 	$(PIP) --editable '.[pictures]'
+	touch $@
+
+.venv/ready-figures: .venv/ready
+	$(PIP) --editable '.[train]'
 	touch $@
 
 .venv/ready-training: .venv/ready

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from stress import concurrent, kills, mutants, results, soak, ten_hours
+from stress import cluster, concurrent, kills, mutants, results, soak, ten_hours
 from stress.results import Result
 
 PROOFS: dict[str, Callable[[Path], list[Result]]] = {
@@ -15,6 +15,7 @@ PROOFS: dict[str, Callable[[Path], list[Result]]] = {
     "mutants": lambda folder: [mutants.prove(folder, 300)],
     "concurrent": lambda folder: [concurrent.prove(concurrent.make_tree(folder / "films", 100))],
     "ten-hours": lambda folder: [ten_hours.prove(*ten_hours.make_media(folder))],
+    "dask": lambda folder: [cluster.prove(concurrent.make_tree(folder / "films", 100))],
     "soak": lambda folder: [soak.prove(soak.make_media(folder / "films"))],
 }
 

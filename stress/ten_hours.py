@@ -17,7 +17,7 @@ SHORT_SECONDS = 620.0
 """Just over ten minutes, from where on a file is kept window by window."""
 
 
-def make_media(folder: Path, hours: float = 10.0, speech_every: float = 180.0) -> tuple[Path, Path]:
+def make_media(folder: Path, hours: float = 10.0, speech_every: float = 600.0) -> tuple[Path, Path]:
     """A file of ten minutes, and one of `hours` that begins with the same."""
     return (
         long_film(folder / "short" / "talk.mka", SHORT_SECONDS, speech_every),

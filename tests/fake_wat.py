@@ -48,6 +48,10 @@ if __name__ == "__main__":
 
         # a worker cannot see this process's modules
         parallel.run_parallel = functools.partial(parallel.run_parallel, load=load_slow)  # type: ignore[assignment]
+    if "--scheduler" in sys.argv:
+        from wat_cli import cluster
+
+        cluster.run_on_cluster = functools.partial(cluster.run_on_cluster, load=load_slow)  # type: ignore[assignment]
     engine = types.ModuleType("wat_cli.engine")
     engine.load_engine = lambda weights, options: SlowEngine()  # type: ignore[attr-defined]
     sys.modules["wat_cli.engine"] = engine

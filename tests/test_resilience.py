@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stress import concurrent, kills, media, mutants, soak, ten_hours
+from stress import cluster, concurrent, kills, media, mutants, soak, ten_hours
 from stress.runs import Program, Run, hidden, visible
 from tests.fakes import write_wav
 
@@ -60,6 +60,11 @@ def test_runs_that_meet_share_the_work(tmp_path: Path, fake: Program) -> None:
     for number in range(50):
         write_wav(tmp_path / f"films/shelf-{number % 3}/{number}.wav", 1.0 + number / 20, level=0.1 + number / 100)
     assert concurrent.prove(tmp_path / "films", (2, 4), fake).table
+
+
+def test_a_cluster_that_loses_a_worker_does_all_files(films: Path, fake: Program) -> None:
+    pytest.importorskip("distributed")
+    assert cluster.prove(films, (2,), slower(fake, 0.2)).table
 
 
 def test_a_long_file_takes_no_more_memory_and_is_gone_on_with(tmp_path: Path, fake: Program) -> None:
