@@ -71,6 +71,9 @@ def test_a_file_gets_its_captions_and_its_sidecar(talk: Path) -> None:
     assert document["models"]["asr"] == {"name": "mini", "sha256": "a" * 64, "path": None}
     assert set(document["outputs"]) == {"talk.srt", "talk.vtt"}
     assert document["timings"]["hear"] >= 0
+    told = subprocess.run([find_ffmpeg().ffmpeg, "-version"], capture_output=True, text=True).stdout
+    assert document["versions"]["ffmpeg"] == told.split()[2]
+    assert document["versions"].keys() == {"wat", "torch", "openai-whisper", "numpy", "ffmpeg"}
     assert outcome.audio_seconds == 2.0
 
 

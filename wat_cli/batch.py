@@ -10,6 +10,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -21,8 +22,18 @@ from wat_cli.captioning import Hearer, Setting
 from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job
 from wat_cli.embed import NoCopy
-from wat_cli.errors import ExitCode, ForeignOutput, InWork, MediaError, NoAudioTrack, OutputError, Subtitled, shown
-from wat_cli.media import AudioStream, MediaInfo
+from wat_cli.errors import (
+    ExitCode,
+    FFmpegMissing,
+    ForeignOutput,
+    InWork,
+    MediaError,
+    NoAudioTrack,
+    OutputError,
+    Subtitled,
+    shown,
+)
+from wat_cli.media import AudioStream, MediaInfo, ffmpeg_version, find_ffmpeg
 from wat_cli.options import RunOptions
 from wat_cli.tagging.tuning import head_tuning
 from wat_cli.transcript import HeadTuning, ModelIdentity
@@ -211,6 +222,9 @@ def _versions() -> dict[str, str]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    with suppress(FFmpegMissing):  # samples need none
+        told = ffmpeg_version(find_ffmpeg().ffmpeg)
+        versions |= {} if told is None else {"ffmpeg": told}
     return versions
 
 

@@ -10,7 +10,7 @@ itself, reads no standard input, and never passes a shell.
 
 from wat_cli.media.decoding import decode_pcm
 from wat_cli.media.probing import holds_audio, probe
-from wat_cli.media.process import SAMPLE_RATE, FFmpeg, find_ffmpeg
+from wat_cli.media.process import SAMPLE_RATE, FFmpeg, ffmpeg_version, find_ffmpeg
 from wat_cli.media.spool import PcmSpool
 from wat_cli.media.tracks import (
     AudioStream,
@@ -31,6 +31,7 @@ __all__ = [
     "choose_track",
     "decode_pcm",
     "describe",
+    "ffmpeg_version",
     "find_ffmpeg",
     "holds_audio",
     "primary_language",

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,17 @@ def find_ffmpeg() -> FFmpeg:
             "ffmpeg was not found: install it (apt install ffmpeg, brew install ffmpeg), "
             "or take a binary from the package index: pip install imageio-ffmpeg"
         ) from error
+
+
+@lru_cache(maxsize=4)
+def ffmpeg_version(program: str) -> str | None:
+    """What a ``program`` found by `find_ffmpeg` calls its version (``5.1.6-0+deb12u1``); None if it does not tell."""
+    try:
+        told = subprocess.run([program, "-version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.match(rb"ffmpeg version (\S+)", told)
+    return printable(found[1].decode(errors="replace")) if found else None
 
 
 def media_size(path: Path) -> int:
