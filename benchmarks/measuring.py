@@ -126,7 +126,7 @@ def _take_turn(one: Measured, program: Program) -> None:
 
 def needed_bytes(rows: Sequence[Row]) -> float:
     """Rough memory of all programs at once: Python with torch, float32 weights, and half as much for their work."""
-    return sum(0.6e9 + 3 * Path(row.setup.checkpoint).stat().st_size for row in rows)
+    return sum(0.5e9 + 2.6 * Path(row.setup.checkpoint).stat().st_size for row in rows)
 
 
 def available_bytes() -> float:

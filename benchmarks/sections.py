@@ -266,7 +266,7 @@ def slots(plan: Plan) -> str:
     by_files = []
     for n in (1, 2, 4, 8):
         part = row("wat", model, files[:n], windows * n, plan.tokens, plan)
-        by_files.append(replace(part, key=f"{n} files", name=f"--batch-size {BATCH}, {n} files"))
+        by_files.append(replace(part, key=f"{n} files", name=f"--batch-size {BATCH}, {n} file{'s' * (n > 1)}"))
     lines = []
     for one in [*by_batch, *by_files]:
         (measured,) = measure([one], _warm_up(), 1)

@@ -8,8 +8,9 @@ same, without an option that one engine has and another has not:
 - Timestamp tokens win where the rules ask for one, at the start of a window, and nowhere else (their embeddings are
   small). So each window is one segment, and the next one starts 30 s later in every engine that seeks by timestamps,
   while the rules are computed at every step.
-- The last LayerNorm's weight unties input and output embeddings (`tests.random_whisper`): dozens of distinct tokens,
-  other ones in each window, and top-1 margins far above rounding, so that float32 engines must agree token by token.
+- The last LayerNorm's weight unties input and output embeddings (`tests.random_whisper`): a dozen distinct tokens and
+  more, other ones in each window, and top-1 margins far above rounding, so that float32 engines must agree token by
+  token.
 """
 
 from __future__ import annotations
