@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from docs import reference
 from wat_cli.cli import main
-from wat_cli.cli.config import Chosen, as_toml, declared, read
+from wat_cli.cli.config import FOUND_MAY, Chosen, as_toml, declared, read
 from wat_cli.errors import UsageError
 from wat_cli.options import CaptionOptions, RunOptions
 
@@ -220,9 +220,20 @@ def test_a_misspelt_variable_is_told(wat: Wat, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    "text", ["overwrite = true", 'summary = "/home/x/.bashrc"', 'log_json = "../log"', 'output_dir = "~/out"']
+    "text",
+    [
+        "overwrite = true",
+        'on_file = "sh evil.sh {}"',
+        'scheduler = "tcp://evil.example:8786"',
+        'summary = "/home/x/.bashrc"',
+        'log_json = "../log"',
+        'output_dir = "~/out"',
+        'summary = "link"',
+        'sounds_file = "/etc/passwd"',
+    ],
 )
 def test_a_file_found_in_a_folder_cannot_reach_out_of_it(wat: Wat, home: Path, text: str) -> None:
+    (home / "work/link").symlink_to(home / ".bashrc")
     (home / "work/wat.toml").write_text(text)
     result = wat("caption", "a.mp4")
     assert result.code == 2
@@ -231,8 +242,15 @@ def test_a_file_found_in_a_folder_cannot_reach_out_of_it(wat: Wat, home: Path, t
 
 
 def test_a_file_found_in_a_folder_writes_within_it(wat: Wat, home: Path) -> None:
-    (home / "work/wat.toml").write_text('output_dir = "captions"\noverwrite = false\n')
+    (home / "work/wat.toml").write_text('output_dir = "captions"\noverwrite = false\nbeam_size = 3\nmodel = "mini"\n')
     assert origins(wat)["output_dir"][0] == str(home / "work/captions")
+
+
+def test_what_a_found_file_may_not_set_is_known() -> None:
+    """Whoever adds an option decides whether a stranger may set it: by default not."""
+    refused = {name for name, option in declared().items() if not option.decides and name not in FOUND_MAY}
+    assert refused == {"overwrite", "on_file", "scheduler", "null", "dry_run"}
+    assert set(declared()) >= FOUND_MAY
 
 
 # --- the printed file -------------------------------------------------------------------------------------------------

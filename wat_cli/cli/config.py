@@ -32,8 +32,13 @@ NONE = "none"
 PANEL = "Configuration"
 
 _ORIGINS = "wat.origins"
-_WRITES = ("output_dir", "log_json", "summary", "model_dir")
-"""Where a run writes: a file that was found, not named, may point nowhere else than below its own folder."""
+FOUND_MAY = frozenset((
+    "model", "model_dir", "tagger_checkpoint", "tagger", "tagger_head", "device", "threads", "offline",
+    "output_dir", "output_format", "names", "player_names", "embed", "skip_existing", "save_scores",
+    "retry_failed", "skip_subtitled", "min_age", "jobs", "batch_size", "log_json", "summary", "quiet", "verbose",
+))  # fmt: skip
+"""What a file that was found, not named, may set besides the options that decide a result. It may have come with
+somebody's archive, so nothing that replaces files, runs commands or reaches other machines is here."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Declared:
     kind: type
     optional: bool
     choices: tuple[str, ...] | None
+    decides: bool
+    """Whether it decides the result."""
 
 
 @functools.cache
@@ -53,7 +60,8 @@ def declared() -> Mapping[str, Declared]:
         hints = get_type_hints(group)
         for field in fields(group):
             kind, optional = option_type(hints[field.name])
-            found[field.name] = Declared(kind, optional, field.metadata.get("choices"))
+            metadata = field.metadata
+            found[field.name] = Declared(kind, optional, metadata.get("choices"), bool(metadata.get("fingerprint")))
     return found
 
 
@@ -78,8 +86,8 @@ def read(path: Path, trusted: bool = True) -> dict[str, Any]:
     """The options that a TOML file sets, by name, in the form in which the command line takes them.
 
     Paths are relative to the file's folder; ``~`` is the user's home. `trusted` is a file that the user named or keeps
-    among the settings; one that lies in the working folder may be part of somebody's archive, so it cannot have things
-    overwritten or written elsewhere. Raises `UsageError`, which names the file and the key.
+    among the settings; one that lies in the working folder may be part of somebody's archive, so it can neither
+    reach out of it nor set what is not in `FOUND_MAY`. Raises `UsageError`, which names the file and the key.
     """
     import tomllib
 
@@ -142,14 +150,14 @@ def _wanted(option: Declared) -> str:
 
 
 def _keep_in(path: Path, key: str, name: str, value: Any) -> None:
-    outside = name in _WRITES and isinstance(value, Path) and not value.is_relative_to(path.absolute().parent)
-    if outside and value != STDOUT:
+    way_out = f"say --config {FILE} to have it"
+    if value is not False and not (declared()[name].decides or name in FOUND_MAY):
+        raise UsageError(f"{shown(path)}: {key} is not for a {FILE} that was found, not named: {way_out}")
+    if isinstance(value, Path) and value != STDOUT and not value.resolve().is_relative_to(path.resolve().parent):
         raise UsageError(
             f"{shown(path)}: {key} leads out of this folder. A {FILE} that was found, not named, may not do that: "
-            f"say --config {FILE} to have it"
+            f"{way_out}"
         )
-    if name == "overwrite" and value:
-        raise UsageError(f"{shown(path)}: overwrite is not for a {FILE} that was found: say --config {FILE} to have it")
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
