@@ -51,7 +51,7 @@ mini: speech sounds ## train the embedded model anew and put it into wat_cli/dat
 	$(ASR) full $(POOLS) --init build/mini/short.pt --out build/mini/full.pt $(if $(STEPS),--steps $(STEPS))
 	$(ASR) polish $(POOLS) --init build/mini/full.pt --out build/mini/polish.pt $(if $(STEPS),--steps $(STEPS))
 	$(BIN)/python -m training.head $(POOLS) --model build/mini/polish.pt --out build/mini/windows $(if $(WINDOWS),--windows $(WINDOWS))
-	$(BIN)/wat train build/mini/windows.jsonl --features build/mini/windows.npy --labels audioset --recipe captions \
+	$(BIN)/wat train build/mini/windows.jsonl --features build/mini/windows.npy --labels audioset --recipe captions --mixup 0.5 --epochs 22 \
 		--batch 256 --model build/mini/polish.pt --output-dir build/mini/head --restart $(if $(STEPS),--epochs 1)
 	mkdir -p $(MINI)
 	$(BIN)/python -m training.ship build/mini/polish.pt --head build/mini/head/head.pt --out $(MINI)
