@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -283,3 +284,12 @@ def test_of_many_runs_at_one_file_never_two_hold_it(place: Path) -> None:
 def test_neighbours_do_not_wait_for_each_other(place: Path) -> None:
     with outputs.locked(place), outputs.locked(place.with_name("other.json")):
         pass
+
+
+def test_a_disk_without_room_is_known_before_anything_is_heard(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(place.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
+    outputs.require_room(place, 600.0)
+    outputs.require_room(place, None)
+    with pytest.raises(OutputError, match=r"talk\.json: cannot be written: 976 KB are free on the disk, 3579 KB are"):
+        outputs.require_room(place, 3600.0)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from wat_cli.parallel import BARREN, DIED, FILES_A_SLOT, HOUR, Load, Told, bundl
 
 WEIGHTS = ResolvedWeights(WeightFile("a", Path("a"), "a" * 64), WeightFile("b", Path("b"), "b" * 64), None)
 OPTIONS = RunOptions()
+TESTS = Path(__file__).parent
 
 
 def jobs_in(folder: Path, count: int, poisoned: int | None = None) -> list[Job]:
@@ -227,3 +231,36 @@ def test_workers_that_never_do_anything_end_the_run() -> None:
     crew = FrailCrew({"0"}, silent=True)
     assert set(through(crew, 50).values()) == {DIED}
     assert len(crew.rounds) == BARREN
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    """As the out-of-memory killer does it: nobody is left to tell them."""
+    program = (
+        "import sys; from pathlib import Path; from test_parallel import *\n"
+        "list(run_parallel(jobs_in(Path(sys.argv[1]), 4), OPTIONS, WEIGHTS, ('cpu', 'cpu'), Progress(), load_stuck))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]), "STUCK": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "films")], env=environment) as parent:
+        deadline = time.monotonic() + 60
+        while len(pids := [int(path.suffix[1:]) for path in tmp_path.glob("stuck.*")]) < 2:
+            assert time.monotonic() < deadline and parent.poll() is None
+            time.sleep(0.05)
+        parent.kill()
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def load_stuck(weights: ResolvedWeights, options: ModelOptions) -> FakeEngine:
+    """Says that it is here, and never comes to an end."""
+    (Path(os.environ["STUCK"]) / f"stuck.{os.getpid()}").touch()
+    time.sleep(600)
+    raise AssertionError
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -338,6 +338,7 @@ class Captioner:
 
     def _hear(self, job: Job, opened: captioning.Opened, started: float) -> Outcome:
         so_far = outputs.resume_path(job.outputs.sidecar)
+        outputs.require_room(job.outputs.sidecar, opened.info.duration)
         try:
             watcher = Watch(self.progress, job.source)
             transcript, watch = captioning.transcribe(job, opened, self.engine, self.setting, watcher, so_far)

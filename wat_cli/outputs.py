@@ -27,6 +27,8 @@ Content = bytes | IO[bytes]
 """What is written to a file: bytes, or an open file from its beginning on where it would be large."""
 
 _PIECE = 2**20
+_LEAST_ROOM, _ROOM_A_SECOND = 64 * 2**10, 1000
+"""Bytes that a film's outputs take, and each second more: an hour has about 3 MB, most of it tags."""
 
 
 def part_path(final: Path) -> Path:
@@ -232,6 +234,19 @@ def commit(sidecar: Path, record: bytes, outputs: Mapping[Path, Content | None])
         _flush_folder(sidecar.parent)
     except OSError as error:
         raise _unwritable(sidecar, error) from error
+
+
+def require_room(sidecar: Path, seconds: float | None) -> None:
+    """Raise `OutputError` where the disk has no room for the outputs of so much audio, before it is heard for nothing."""
+    needed = _LEAST_ROOM + int((seconds or 0.0) * _ROOM_A_SECOND)
+    try:
+        free = shutil.disk_usage(sidecar.parent).free
+    except OSError:
+        return
+    if free < needed:
+        raise OutputError(
+            f"{shown(sidecar)}: cannot be written: {free >> 10} KB are free on the disk, {needed >> 10} KB are needed"
+        )
 
 
 def _unwritable(sidecar: Path, error: OSError) -> OutputError:

@@ -64,6 +64,7 @@ BARREN = 3
 """Deaths of workers, one after the other without a single file done, after which a run gives up."""
 
 _POLL_SECONDS = 0.05
+_WATCH, _WATCH_SECONDS = "wat-parent-watch", 0.5
 _HEARD_SECONDS = 1.0
 _PATIENCE = 30.0
 DIED = "its worker died; memory may have been short. Run again"
@@ -341,10 +342,19 @@ def caption_bundle(task: Task, write: Callable[[bytes], object]) -> None:
 def _work(task: Task, devices: tuple[str, ...], folder: Path) -> None:
     """In a process of this machine."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts us all; the parent decides
+    if not any(thread.name == _WATCH for thread in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(os.getppid(),), name=_WATCH, daemon=True).start()
     device = _own_device(devices, folder.parent)
     task = replace(task, options=replace(task.options, model=replace(task.options.model, device=device)))
     with FileIO(folder / f"{os.getpid()}.journal", "a") as stream:
         caption_bundle(task, stream.write)
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it does, when its parent was killed: nobody would tell it to."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
 
 
 def _own_device(devices: tuple[str, ...], folder: Path) -> str:

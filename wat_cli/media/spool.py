@@ -30,7 +30,7 @@ class PcmSpool:
         needed = int((seconds or 0) * BYTES_PER_SECOND)
         if needed > shutil.disk_usage(where).free:
             raise OutputError(
-                f"{shown(where)}: {needed >> 20} MB are needed there for the decoded audio and not free; "
+                f"{shown(where)}: {-(-needed >> 20)} MB are needed there for the decoded audio and not free; "
                 "make room, or set TMPDIR to a folder on a larger disk"
             )
         self._where = where
