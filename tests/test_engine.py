@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import whisper
 from numpy.typing import NDArray
 from random_whisper import Samples, noises, random_whisper, save_checkpoint
 from reference import assert_same, transcribe
@@ -21,6 +23,7 @@ from whisper.model import Whisper
 from wat_cli.engine import Engine, choose_compute, load_engine, use_fast_float32
 from wat_cli.engine.loading import KERNELS
 from wat_cli.errors import UsageError
+from wat_cli.model.products import unsupported
 from wat_cli.model.tltr import PREFIX, TLTR
 from wat_cli.model.whisper_at import WhisperAT
 from wat_cli.options import ModelOptions, TranscribeOptions
@@ -234,3 +237,34 @@ def test_memory_does_not_grow_with_every_new_shape() -> None:
     if made == 0:
         pytest.skip("torch computes float32 without oneDNN here")
     assert made > 3 * KERNELS
+
+
+@pytest.mark.parametrize("compute_type", ["bfloat16", "int8"])
+def test_other_number_formats_are_near_and_do_not_depend_on_the_batch(
+    multilingual: Whisper, tmp_path: Path, compute_type: str
+) -> None:
+    asr = SimpleNamespace(name="mine", path=save_checkpoint(multilingual, tmp_path / "asr.pt"))
+    options = ModelOptions(device="cpu", compute_type=compute_type)
+    if why := unsupported(getattr(torch, compute_type), torch.device("cpu")):
+        with pytest.raises(UsageError, match=why):
+            choose_compute(options)
+        pytest.skip(why)
+    engine = load_engine(SimpleNamespace(asr=asr, head=None, second_encoder=None), options)
+    torch.set_float32_matmul_precision("highest")
+    mels = [whisper.log_mel_spectrogram(noises(30.0, seed)) for seed in range(2)]
+    exact = multilingual.encoder(torch.stack(mels))
+    together = engine.models.model.encode(torch.stack(mels)).audio_features
+    alone = engine.models.model.encode(mels[1][None]).audio_features
+    error = (together - exact).norm() / exact.norm()
+    assert 1e-4 < error < 0.05  # it computes in fewer digits, and what it computes is the same
+    torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-5)
+    files = [Samples(noises(seconds, seed=6)) for seconds in (20.0, 33.0, 9.0)]
+    with ThreadPoolExecutor(3) as threads:
+        shared = list(threads.map(lambda pcm: engine.hear(pcm, PLAIN).segments, files))
+    assert shared == [engine.hear(pcm, PLAIN).segments for pcm in files]
+
+
+@pytest.mark.parametrize(("compute_type", "why"), [("float16", "float16 is for GPUs"), ("float64", "it is one of")])
+def test_a_number_format_that_is_not_to_be_had_is_refused(compute_type: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"--compute-type {compute_type}: {why}"):
+        choose_compute(ModelOptions(device="cpu", compute_type=compute_type))

@@ -201,6 +201,9 @@ class TagOptions:
         _check(self.sounds in SOUND_LEVELS, f"--sounds {self.sounds}: it is one of {', '.join(SOUND_LEVELS)}")
 
 
+COMPUTE_TYPES = ("float32", "float16", "bfloat16", "int8")
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """Which weights are used, and where they run.
@@ -240,7 +243,13 @@ class ModelOptions:
         panel="Model",
         fingerprint=False,
     )
-    fp16: bool = option(True, "Use float16 on a GPU (a CPU always computes in float32).", panel="Model")
+    fp16: bool = option(True, "Use float16 on a GPU, unless --compute-type says otherwise.", panel="Model")
+    compute_type: str | None = option(
+        None,
+        "Number format of the computation. Left out: openai-whisper's own, float32 on a CPU and float16 on a GPU. bfloat16 and int8 (CPU) are faster, and their text may differ.",
+        panel="Model",
+        choices=COMPUTE_TYPES,
+    )
     threads: int = option(0, "CPU threads for torch; 0 leaves the choice to torch.", panel="Model", fingerprint=False)
     offline: bool = option(False, "Never fetch anything.", panel="Model", fingerprint=False)
 
@@ -248,6 +257,9 @@ class ModelOptions:
         _check(self.threads >= 0, f"--threads {self.threads}: it is 0 or more")
         alone = len(self.devices) == 1 or not {"all", "auto"} & set(self.devices)
         _check(bool(self.devices) and alone, f"--device {self.device}: all and auto stand alone; others by comma")
+        kinds = ", ".join(COMPUTE_TYPES)
+        known = self.compute_type is None or self.compute_type in COMPUTE_TYPES
+        _check(known, f"--compute-type {self.compute_type}: it is one of {kinds}")
         _check(self.tagger in (None, "tiny", "base", "small"), f"--tagger {self.tagger}: it is tiny, base or small")
         _check(self.tagger_head in (None, "512", "full"), f"--tagger-head {self.tagger_head}: it is 512 or full")
 

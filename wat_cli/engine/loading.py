@@ -13,6 +13,7 @@ from wat_cli.engine.scheduler import Engine
 from wat_cli.errors import CheckpointError, UsageError, WatError, shown
 from wat_cli.model.heads import load_any_head
 from wat_cli.model.memory import ran_out_of_memory
+from wat_cli.model.products import unsupported
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import ModelOptions
 from wat_cli.tagging.labels import load_labels
@@ -54,7 +55,10 @@ def all_devices() -> tuple[str, ...]:
 
 
 def choose_compute(options: ModelOptions) -> Compute:
-    """Device and number format: float16 on a GPU unless ``--fp16 False``, always float32 on a CPU."""
+    """Device and number format: ``--compute-type``, or float16 on a GPU unless ``--fp16 False`` and float32 on a CPU.
+
+    Raises UsageError for a device that is not here, and for a format that it does not compute in.
+    """
     name = options.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -70,8 +74,11 @@ def choose_compute(options: ModelOptions) -> Compute:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         here = torch.cuda.device_count()
         raise UsageError(f"--device {name}: {here} CUDA devices are here; --device cpu always works")
-    half = device.type == "cuda" and options.fp16
-    return Compute(device, torch.float16 if half else torch.float32, reason)
+    exact = "float16" if device.type == "cuda" and options.fp16 else "float32"
+    dtype: torch.dtype = getattr(torch, options.compute_type or exact)
+    if why := unsupported(dtype, device):
+        raise UsageError(f"--compute-type {options.compute_type}: {why}; without it, it is {exact}")
+    return Compute(device, dtype, reason)
 
 
 KERNELS = 128

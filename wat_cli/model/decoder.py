@@ -23,6 +23,9 @@ from wat_cli.model.products import Precision, Product, fused, product
 _ROWS = 8
 """Rows of a step that the products are laid out for."""
 
+_STRIDE = 32
+"""Texts are padded to a multiple of so many tokens: oneDNN compiles its kernels for each shape that it meets."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -127,12 +130,15 @@ class SlotDecoder:
     def prefill(self, slot: int, tokens: Sequence[int], sot_index: int, group: int) -> Prefilled:
         """Read a prompt of one slot into the self-attention caches of `group` rows; gives its logits."""
         length = len(tokens)
-        x = self._embedded(torch.tensor(tokens, device=self.model.device), slice(length))
+        # what follows a prompt does not change what it says: padding keeps the number of shapes, each compiled, small
+        padded = self._rounded(length)
+        ids = torch.tensor([*tokens, *[0] * (padded - length)], device=self.model.device)
+        x = self._embedded(ids, slice(padded))
         for index, layer in enumerate(self.layers):
             q, k, v = self._split(layer.qkv(normed(layer.attn_ln, x)), 3)  # each [heads, length, head width]
-            self.keys[index][slot, :group, :, :length] = k
-            self.values[index][slot, :group, :, :length] = v
-            x += layer.out(self._join(F.scaled_dot_product_attention(q, k, v, is_causal=length > 1)))
+            self.keys[index][slot, :group, :, :padded] = k
+            self.values[index][slot, :group, :, :padded] = v
+            x += layer.out(self._join(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
             (q,) = self._split(layer.cross_q(normed(layer.cross_ln, x)), 1)
             x += layer.cross_out(self._join(self._attend_audio(index, slot, q)))
             x += layer.down(layer.up(normed(layer.mlp_ln, x), gelu=True))
@@ -152,7 +158,8 @@ class SlotDecoder:
         places = torch.tensor([lengths[slot] for slot in slots for _ in tokens[slot]], device=device)
         owners = torch.tensor([slot for slot in slots for _ in tokens[slot]], device=device)
         members = torch.tensor([row for slot in slots for row in range(len(tokens[slot]))], device=device)
-        masks = [self._mask(places[run.rows], max(lengths[slot] for slot in _covered(run)) + 1) for run in runs]
+        ends = [self._rounded(max(lengths[slot] for slot in _covered(run)) + 1) for run in runs]
+        masks = [self._mask(places[run.rows], end) for run, end in zip(runs, ends, strict=True)]
         x = self._embedded(ids, places)
         for index, layer in enumerate(self.layers):
             q, k, v = layer.qkv(normed(layer.attn_ln, x)).view(len(ids), 3, self.heads, -1).unbind(1)
@@ -207,6 +214,10 @@ class SlotDecoder:
         mask = torch.zeros(len(places), length, dtype=self.precision.caches, device=places.device)
         mask.masked_fill_(torch.arange(length, device=places.device) > places[:, None], -torch.inf)
         return mask[:, None]
+
+    def _rounded(self, length: int) -> int:
+        whole: int = -(-length // _STRIDE) * _STRIDE
+        return min(whole, int(self.model.dims.n_text_ctx))
 
     def _embedded(self, ids: Tensor, places: Tensor | slice) -> Tensor:
         decoder = self.model.decoder
