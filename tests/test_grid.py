@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,22 +40,43 @@ def test_every_step_gets_an_answer_from_decisions_inside_the_window(kind, steps:
         assert 0 <= decision.start <= decision.filed_start < decision.filed_stop <= decision.stop <= steps
         assert min(kind.shortest, steps) <= decision.length <= kind.length
         filed[decision.filed_start : decision.filed_stop] += 1
-    assert (filed >= 1).all()
-    if kind is WHEN:
-        assert (filed == 1).all()
+    if kind is WHAT:
+        assert (filed >= 1).all()
+    else:  # the steps between two lie on the line between their answers
+        assert (filed <= 1).all() and filed[:1].all() and filed[-1:].all()
+        assert not steps or (np.diff(np.flatnonzero(filed)) <= 2).all()
 
 
-def test_a_full_window_costs_81_head_decisions() -> None:
+def test_a_full_window_costs_44_head_decisions() -> None:
     assert len(WHAT.decisions(75)) == 6
-    assert len(WHEN.decisions(75)) == 75
-    assert [decision.length for decision in WHEN.decisions(75)] == [3, 4, *[5] * 71, 4, 3]
+    assert len(WHEN.decisions(75)) == 38
+    assert [decision.length for decision in WHEN.decisions(75)] == [3, *[5] * 36, 3]
 
 
 def test_short_decisions_are_centred_on_their_step() -> None:
-    for step, decision in enumerate(WHEN.decisions(75)):
-        assert decision.filed_start == step
+    for number, decision in enumerate(WHEN.decisions(75)):
+        step = 2 * number
+        assert (decision.filed_start, decision.filed_stop) == (step, step + 1)
         if 2 <= step < 73:
             assert (decision.start, decision.stop) == (step - 2, step + 3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 74, 75])
+def test_a_step_between_two_decisions_takes_the_mean_of_their_logits(steps: int) -> None:
+    place = place_window(0, 40 * steps)
+    decisions = WHEN.decisions(steps)
+    logits = np.random.default_rng(steps).normal(0, 2, (len(decisions), 2)).astype(np.float32)
+    accumulator = TagAccumulator(40 * steps, classes=2)
+    accumulator.add(WHEN, place, decisions, logits)
+    exact = accumulator.track().exact
+    assert exact is not None
+    found = np.log(exact.when[:] / (1 - exact.when[:]))
+    centres = [decision.filed_start for decision in decisions]
+    np.testing.assert_allclose(found[centres], logits, atol=1e-4)
+    for before, after in pairwise(range(len(centres))):
+        if centres[after] - centres[before] == 2:
+            mean = (logits[before] + logits[after]) / 2
+            np.testing.assert_allclose(found[centres[before] + 1], mean, atol=1e-4)
 
 
 def test_overlapping_windows_are_averaged_and_the_rest_is_unknown() -> None:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-FIRST_BYTES = b"wat-resume-2\n"
+FIRST_BYTES = b"wat-resume-3\n"
 _FRAME = struct.Struct(">II")
 _LARGEST = 64 * 2**20
 """Bytes of a record; one with every word's time and all logits has a tenth of a MiB or two."""

@@ -4,7 +4,8 @@ The file is laid out in steps of 0.4 s on its own clock: step ``i`` is ``[0.4 i,
 windows begin. A *decision* is one call of the head on a run of steps that lie inside one encoder window. Long ones, up
 to the 10 s that the published heads were trained on, say *what* is in the scene; each of their steps takes the answer.
 Short ones of about 2 s say *when*; only the step at their centre takes the answer, because a decision that hears a
-sound anywhere in its two seconds would, filed on all of them, start it a second early.
+sound anywhere in its two seconds would, filed on all of them, start it a second early. They are asked at every second
+step; a step between two takes the mean of their logits, which is where a head's logit lies that slides onto a sound.
 
 Windows overlap where whisper's seek goes back to the last timestamp; there the answers are averaged. A step that a
 window holds only in part is not covered by it, and a step that no window covers is NaN: unknown, not silent.
@@ -86,7 +87,7 @@ class DecisionKind:
     shortest: int
     """A decision centred near an edge of the window is cut there, to this many steps at the least."""
     centred: bool
-    """File the answer on the centre only (and what is nearer to it than to the next one's), not on every step."""
+    """File the answer on the centre only, not on every step; steps between two centres lie between their answers."""
 
     def decisions(self, steps: int) -> tuple[Decision, ...]:
         """Decisions that together file an answer on each of a window's `steps`; in order, none outside the window."""
@@ -104,21 +105,19 @@ class DecisionKind:
 
     def _centred(self, steps: int) -> Iterator[Decision]:
         before, after = self.length // 2, self.length - self.length // 2
-        for filed_start in range(0, steps, self.hop):
-            filed_stop = min(filed_start + self.hop, steps)
-            centre = (filed_start + filed_stop - 1) // 2
+        for centre in sorted({*range(0, steps, self.hop), steps - 1}):
             start, stop = max(0, centre - before), min(steps, centre + after)
             # A very short stretch tells the head too little: let it reach further in, on the side that has room.
             if stop - start < self.shortest:
                 start = max(0, min(start, stop - self.shortest))
                 stop = min(steps, max(stop, start + self.shortest))
-            yield Decision(start, stop, filed_start, filed_stop)
+            yield Decision(start, stop, centre, centre + 1)
 
 
 WHAT = DecisionKind("what", length=25, hop=10, shortest=25, centred=False)
 """10 s every 4 s: a whole window takes 6 decisions."""
-WHEN = DecisionKind("when", length=5, hop=1, shortest=3, centred=True)
-"""2 s every 0.4 s, cut to 1.2 s at a window's edges: a whole window takes 75 decisions."""
+WHEN = DecisionKind("when", length=5, hop=2, shortest=3, centred=True)
+"""2 s every 0.8 s, cut to 1.2 s at a window's edges: a whole window takes 38 decisions."""
 
 
 def place_window(seek: int, content_frames: int) -> Placement:
@@ -150,22 +149,25 @@ class TagAccumulator:
         self._spools = {kind.name: ScoreSpool(steps, classes) for kind in (WHAT, WHEN)}
 
     def add(self, kind: DecisionKind, place: Placement, decisions: Sequence[Decision], logits: ArrayLike) -> None:
-        """File the head's answers to `decisions` of one window: `logits` [decisions, classes], before the sigmoid.
+        """File the head's answers to all `decisions` of a kind in one window, in order.
 
-        What is averaged, within a window and over overlapping ones, is the probability.
+        `logits` are [decisions, classes], before the sigmoid. What is averaged, within a window and over overlapping
+        ones, is the probability.
         """
-        answers = _sigmoid(np.asarray(logits, np.float32))
-        spool = self._spools[kind.name]
+        logits, spool = np.asarray(logits, np.float32), self._spools[kind.name]
         classes = spool.shape[1]
-        if answers.shape != (len(decisions), classes):
+        if logits.shape != (len(decisions), classes):
             expected = f"{len(decisions)} decisions on {classes} classes"
-            raise ValueError(f"logits of shape {answers.shape} for {expected}")
+            raise ValueError(f"logits of shape {logits.shape} for {expected}")
         if not decisions:
             return
-        start = min(decision.filed_start for decision in decisions)
-        stop = max(decision.filed_stop for decision in decisions)
+        start, stop = decisions[0].filed_start, decisions[-1].filed_stop
+        if kind.centred:
+            between = _between([decision.filed_start for decision in decisions], logits)
+            spool.add(place.first + start, _sigmoid(between), np.ones(stop - start, np.float32))
+            return
         sums, counts = np.zeros((stop - start, classes), np.float32), np.zeros(stop - start, np.float32)
-        for decision, answer in zip(decisions, answers, strict=True):
+        for decision, answer in zip(decisions, _sigmoid(logits), strict=True):
             filed = slice(decision.filed_start - start, decision.filed_stop - start)
             sums[filed] += answer
             counts[filed] += 1
@@ -176,6 +178,14 @@ class TagAccumulator:
         what, when = self._spools["what"], self._spools["when"]
         exact = TagTrack(what=what, when=when, hop=TAG_HOP, tuning=self._tuning)
         return dataclasses.replace(exact, what=ScoreTable.of(what), when=ScoreTable.of(when), exact=exact)
+
+
+def _between(centres: Sequence[int], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits [steps, classes] of each step from the first to the last of `centres`, on lines between theirs."""
+    place = np.interp(np.arange(centres[0], centres[-1] + 1), centres, np.arange(len(centres)))
+    before, after = np.floor(place).astype(np.intp), np.ceil(place).astype(np.intp)
+    share = (place - before)[:, None].astype(np.float32)
+    return (1 - share) * logits[before] + share * logits[after]
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
