@@ -74,7 +74,7 @@ figures: .venv/ready-figures build/figures/speech.csv ## the paper's figures and
 	$(BIN)/wat figures layers $(ESC10) --model $(MODELS) --output-dir $(FIGURES)
 	$(BIN)/wat figures widths $(ESC10) --model mini --output-dir $(FIGURES)
 	$(BIN)/wat figures noise $(ESC10) --speech build/figures/speech.csv --utterances 10 --model $(MODELS) --output-dir $(FIGURES)
-	$(BIN)/wat train $(ESC10) --cross-validate --recipe esc50 --model mini > $(FIGURES)/heads.md
+	$(BIN)/wat train $(ESC10) --cross-validate --recipe esc50 --model mini | tee build/figures/heads.md
 
 build/figures/speech.csv: | .venv/ready-training
 	test -e build/speech/dev-grammar.npy || $(BIN)/python -m training.voices 700 build/speech/dev-grammar 900000000
