@@ -33,11 +33,11 @@ FILM, SECONDS = "market.mp4", 8.6
 """What the review page is pictured with."""
 
 SAMPLES = {
-    "before": ("render", "captions/market.json", "--style", "plain", "--sounds", "none", "-f", "srt", "-o", "-"),
-    "after": ("render", "captions/market.json", "-f", "srt", "-o", "-"),
+    "before": ("render", "captions/island.json", "--style", "plain", "--sounds", "none", "-f", "srt", "-o", "-"),
+    "after": ("render", "captions/island.json", "-f", "srt", "-o", "-"),
 }
 """The commands whose output the README shows, by the names of the samples."""
-UNTIL_MS = 31_000
+UNTIL_MS = 29_000
 """It shows the captions that begin earlier."""
 
 
@@ -103,7 +103,7 @@ def main() -> None:
         subprocess.run([str(word) for word in command], check=True)
         samples = {name: sample(name, folder) for name in SAMPLES}
     README.write_text(with_samples(README.read_text(encoding="utf-8"), samples), encoding="utf-8")
-    for path in sorted(PICTURES.iterdir()):
+    for path in sorted(path for path in PICTURES.iterdir() if path.is_file()):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB")
         assert path.stat().st_size <= LARGEST, f"{path.name} is too large"
 
