@@ -25,7 +25,7 @@ ELSEWHERE = {
 }
 """Commands that no test runs, and why."""
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line not in ELSEWHERE]
-PICTURES = sorted(path for path in (ROOT / "docs" / "pictures").rglob("*") if path.is_file())
+PICTURES = sorted(path for path in (ROOT / "docs" / "pictures").rglob("*") if path.suffix in (".png", ".svg"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
