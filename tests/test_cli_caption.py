@@ -246,7 +246,7 @@ def test_what_failed_can_be_tried_again_alone(wat: Wat, films: Path) -> None:
 
 def test_json_lines_go_to_stdout_and_nothing_else(wat: Wat, films: Path) -> None:
     (films / "bad.wav").write_text("text")
-    result = wat("caption", films, "--log-json", "-")
+    result = wat("caption", films, "--log-json", "-", "--batch-size", "1")
     assert result.code == 1
     lines = [json.loads(line) for line in result.out.splitlines()]
     assert [line["event"] for line in lines] == ["run-start", *["file-start", "file-end"] * 3, "run-end"]
@@ -392,7 +392,7 @@ def test_an_interrupted_run_keeps_what_is_finished(
         return hear(*arguments, **rest)
 
     monkeypatch.setattr(engine, "hear", interrupted)
-    result = wat("caption", films)
+    result = wat("caption", films, "--batch-size", "1")
     assert result.code == 130
     assert "interrupted" in result.err
     assert names(films) == {"talk.wav", "deep/show.wav", "deep/show.srt", "deep/show.vtt", "deep/show.json"}
@@ -412,7 +412,8 @@ def test_a_real_interrupt_ends_with_130(films: Path, tmp_path: Path, sent: signa
         "main(sys.argv[1:])"
     )
     (tmp_path / "model.pt").write_bytes(b"x")
-    command = [sys.executable, "-c", program, "caption", str(films), "--no-tags", "--model", str(tmp_path / "model.pt")]
+    model = str(tmp_path / "model.pt")
+    command = [sys.executable, "-c", program, "caption", str(films), "--no-tags", "--model", model, "--batch-size", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "hearing\n"

@@ -21,7 +21,7 @@ from reference import assert_same, transcribe
 from whisper.model import Whisper
 
 from wat_cli.engine import Engine, choose_compute, load_engine, use_fast_float32
-from wat_cli.engine.loading import KERNELS
+from wat_cli.engine.loading import KERNELS, slots_for
 from wat_cli.errors import UsageError
 from wat_cli.model.products import unsupported
 from wat_cli.model.tltr import PREFIX, TLTR
@@ -237,6 +237,14 @@ def test_memory_does_not_grow_with_every_new_shape() -> None:
     if made == 0:
         pytest.skip("torch computes float32 without oneDNN here")
     assert made > 3 * KERNELS
+
+
+def test_slots_have_caches_that_fit_the_memory(english: Whisper) -> None:
+    model = WhisperAT(english)
+    assert slots_for(model, 1 << 40) == 8
+    assert slots_for(model, 1 << 10) == 1
+    a_slot = 4 * 2 * 2 * (1500 + 5 * 448) * 64  # float32 keys and values of two layers, for five beams
+    assert slots_for(model, 4 * 3 * a_slot) == 3
 
 
 @pytest.mark.parametrize("compute_type", ["bfloat16", "int8"])

@@ -16,7 +16,7 @@ from wat_cli.checkpoints import ResolvedWeights, WeightFile
 from wat_cli.discovery import Job, Outputs
 from wat_cli.errors import WeightsMissing
 from wat_cli.options import RunOptions
-from wat_cli.together import run_together
+from wat_cli.together import run_jobs, run_together
 
 WEIGHTS = ResolvedWeights(WeightFile("a", Path("a"), "a" * 64), WeightFile("b", Path("b"), "b" * 64), None)
 SETTING = setting_of(RunOptions(), WEIGHTS)
@@ -114,3 +114,18 @@ def test_an_interrupt_drops_what_is_in_work_and_the_next_run_goes_on(
     assert engine.windows <= 2 * 5  # of seven each
     hidden = [path for path in (tmp_path / "long").iterdir() if path.name.startswith(".")]
     assert hidden == []
+
+
+def test_the_largest_come_first_where_files_are_heard_together(tmp_path: Path) -> None:
+    jobs = jobs_in(tmp_path, 4)
+    opened: list[Path] = []
+
+    class Opened(Progress):
+        def opened(self, job: Job) -> None:
+            opened.append(job.source)
+
+    assert len(list(run_jobs(jobs, Captioner(SETTING, FakeEngine, Opened()), 2))) == 4
+    assert opened[0] == jobs[-1].source
+    opened.clear()
+    assert len(list(run_jobs(jobs_in(tmp_path / "b", 3), Captioner(SETTING, FakeEngine, Opened()), 1))) == 3
+    assert [path.name for path in opened] == ["0.wav", "1.wav", "2.wav"]

@@ -395,7 +395,12 @@ class BatchOptions:
     jobs: int = option(
         1, "Worker processes, each with a model of its own; they share the CPU's cores.", panel="Run", fingerprint=False
     )
-    batch_size: int = option(1, "Files that one model hears together.", panel="Run", fingerprint=False)
+    batch_size: int = option(
+        10,
+        "Files in work together, the largest first: one model hears up to 8 at a time (64 on a GPU), the others are read ahead. 1 takes one after the other, in their order.",
+        panel="Run",
+        fingerprint=False,
+    )
     scheduler: str | None = option(
         None,
         "Address of a Dask scheduler (tcp://HOST:8786), whose workers caption instead of this machine.",

@@ -21,9 +21,22 @@ PATIENCE = 5.0
 
 
 def run_jobs(jobs: Sequence[Job], captioner: Captioner, files: int) -> Iterator[Outcome]:
-    """Caption `jobs` with one engine: one after the other, or as many as `files` together."""
+    """Caption `jobs` with one engine: one after the other, or as many as `files` together.
+
+    Together, the largest come first, so that no long one is left alone at the end; those that find all of the engine's
+    slots taken are read ahead, so that no slot waits for ffmpeg.
+    """
     files = min(files, len(jobs))
-    return run_together(jobs, captioner, files) if files > 1 else run(jobs, captioner)
+    if files <= 1:
+        return run(jobs, captioner)
+    return run_together(sorted(jobs, key=_size, reverse=True), captioner, files)
+
+
+def _size(job: Job) -> int:
+    try:
+        return job.source.stat().st_size
+    except OSError:  # it fails when its turn comes
+        return 0
 
 
 def run_together(jobs: Sequence[Job], captioner: Captioner, files: int) -> Iterator[Outcome]:

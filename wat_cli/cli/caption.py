@@ -156,9 +156,9 @@ def _work(
             for outcome in _outcomes(found.jobs, options, weights, captioner):
                 report.add(outcome)
     except KeyboardInterrupt:
-        names = ", ".join(shown(job.source) for job in captioner.in_work.values())
-        dropped = names or "What was in work"
-        progress.note(f"interrupted. {dropped} was dropped. What is finished stays; run again to go on.")
+        names = [shown(job.source) for job in captioner.in_work.values()]
+        dropped = f"{', '.join(names)} {'were' if len(names) > 1 else 'was'}" if names else "What was in work was"
+        progress.note(f"interrupted. {dropped} dropped. What is finished stays; run again to go on.")
         return ExitCode.INTERRUPTED
     return report.exit_code
 

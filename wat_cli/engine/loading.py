@@ -9,13 +9,13 @@ from typing import Protocol
 
 import torch
 
-from wat_cli.engine.scheduler import Engine
+from wat_cli.engine.scheduler import SLOTS, Engine
 from wat_cli.errors import CheckpointError, UsageError, WatError, shown
 from wat_cli.model.heads import load_any_head
 from wat_cli.model.memory import ran_out_of_memory
 from wat_cli.model.products import unsupported
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
-from wat_cli.options import ModelOptions
+from wat_cli.options import ModelOptions, TranscribeOptions
 from wat_cli.tagging.labels import load_labels
 from wat_cli.tagging.tuning import head_tuning
 
@@ -111,6 +111,25 @@ def use_fast_float32() -> bool:
     return False
 
 
+def slots_for(model: WhisperAT, memory: int) -> int:
+    """Windows that are decoded together: as many as pay, and as have caches that fit a quarter of `memory` (bytes).
+
+    On a CPU the caches of more than eight windows are read no faster than one after the other.
+    """
+    dims, on_cpu = model.dims, model.device.type == "cpu"
+    beams = TranscribeOptions().beam_size or 1
+    positions = 2 * (dims.n_audio_ctx + beams * dims.n_text_ctx)
+    size: int = dims.n_text_layer * positions * dims.n_text_state * (4 if on_cpu else 2)
+    return max(1, min(SLOTS if on_cpu else 64, memory // 4 // size))
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes that `device` has."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8 << 30
+
+
 def load_engine(weights: Weights, options: ModelOptions) -> Engine:
     """Load the models that `weights` names where `options` says.
 
@@ -144,7 +163,8 @@ def _load_engine(weights: Weights, options: ModelOptions) -> Engine:
             own = f"{len(tuning.labels)} labels" if tuning.labels else "no labels, so there must be AudioSet's 527"
             beside = path.with_suffix(".json").name
             raise CheckpointError(f"{shown(path)} has {head.classes} classes; {beside} has {own}")
-    return Engine(model, head, tagger, tuning)
+    slots = slots_for(model, _memory(compute.device))
+    return Engine(model, head, tagger, tuning, slots)
 
 
 def _load_model(file: WeightFile, compute: Compute) -> WhisperAT:
