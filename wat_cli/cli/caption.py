@@ -158,7 +158,8 @@ def _work(
     except KeyboardInterrupt:
         names = [shown(job.source) for job in captioner.in_work.values()]
         dropped = f"{', '.join(names)} {'were' if len(names) > 1 else 'was'}" if names else "What was in work was"
-        progress.note(f"interrupted. {dropped} dropped. What is finished stays; run again to go on.")
+        dropped = f"{dropped} dropped." if options.batch.scheduler is None else "The cluster ends what it has begun."
+        progress.note(f"interrupted. {dropped} What is finished stays; run again to go on.")
         return ExitCode.INTERRUPTED
     return report.exit_code
 
