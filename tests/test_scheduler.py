@@ -100,6 +100,20 @@ def test_the_set_holds_what_it_should(files: list[File], truths: list[dict[str, 
     assert any(segment["tokens"] and segment["tokens"][-1] < begin for segment in segments)  # cut by the window's end
     seeks = sorted({segment["seek"] for segment in truths[0]["segments"]})
     assert max(np.diff(seeks)) > 3000  # a window between two others was skipped as silence
+    windows: dict[tuple[int, int], list[int]] = {}
+    for file, truth in enumerate(truths):
+        for segment in truth["segments"]:
+            windows.setdefault((file, segment["seek"]), []).extend(segment["tokens"])
+    told = [tuple(tokens) for tokens in windows.values() if len(tokens) > 5]
+    assert len(told) >= 10 and len(set(told)) == len(told)  # no window repeats another
+    sixties = [tokens[first : first + 60] for tokens in told for first in range(0, len(tokens), 60)]
+    assert all(len(set(part)) >= min(10, len(part) // 6) for part in sixties)  # ten distinct tokens in sixty
+    asked = [options for _, options in files]
+    assert {options.task for options in asked} == {"transcribe", "translate"}
+    assert {options.language is None for options in asked} == {True, False}
+    assert {options.beam_size for options in asked} == {None, 5}
+    assert len(files[0][0]) > 5 * 30 * 16000  # six windows
+    assert min(len(audio) for audio, _ in files) < 30 * 16000
 
 
 def test_a_file_that_cannot_be_read_fails_alone(
