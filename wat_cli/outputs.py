@@ -237,7 +237,7 @@ def commit(sidecar: Path, record: bytes, outputs: Mapping[Path, Content | None])
 
 
 def require_room(sidecar: Path, seconds: float | None) -> None:
-    """Raise `OutputError` where the disk lacks room for the outputs of so much audio, before it is heard for nothing."""
+    """Raise `OutputError` where there is no room for the outputs of so much audio, before it is heard for nothing."""
     needed = _LEAST_ROOM + int((seconds or 0.0) * _ROOM_A_SECOND)
     try:
         free = shutil.disk_usage(sidecar.parent).free
