@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,3 +52,24 @@ def test_a_model_that_does_not_fit_ends_the_run_with_the_way_out(monkeypatch: py
     asr = SimpleNamespace(name="large-v2", path=Path("large-v2.pt"))
     with pytest.raises(WatError, match="--model large-v2: .* smaller --model"):
         load_engine(SimpleNamespace(asr=asr, head=None, second_encoder=None), ModelOptions(device="cpu"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
+def test_what_tensors_held_goes_back_though_small_blocks_lie_between() -> None:
+    program = (
+        "import torch, sys\n"
+        "from pathlib import Path\n"
+        "from wat_cli.model.memory import keep_heap_small\n"
+        "keep_heap_small()\n"
+        "def resident(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
+        "torch.ones(2**20)\n"
+        "before, small = resident(), []\n"
+        "for _ in range(3):\n"
+        "    large = []\n"
+        "    for _ in range(100): large.append(torch.ones(2**19)); small.append(torch.ones(2**8))\n"
+        "    del large\n"
+        "print((resident() - before) >> 20)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert int(done.stdout) < 50

@@ -12,7 +12,7 @@ import torch
 from wat_cli.engine.scheduler import SLOTS, Engine
 from wat_cli.errors import CheckpointError, UsageError, WatError, shown
 from wat_cli.model.heads import load_any_head
-from wat_cli.model.memory import ran_out_of_memory
+from wat_cli.model.memory import keep_heap_small, ran_out_of_memory
 from wat_cli.model.products import unsupported
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import ModelOptions, TranscribeOptions
@@ -146,6 +146,7 @@ def load_engine(weights: Weights, options: ModelOptions) -> Engine:
 
 def _load_engine(weights: Weights, options: ModelOptions) -> Engine:
     keep_few_kernels()
+    keep_heap_small()
     compute = choose_compute(options)
     if options.threads > 0:
         torch.set_num_threads(options.threads)
