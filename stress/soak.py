@@ -48,8 +48,8 @@ def prove(films: Path, rows: int = 20, program: Program | None = None) -> Result
     said = (
         f"{count:,} files of 2 to 5.5 s in one run ({seconds:.0f} s, {audio:,.0f} s of audio) that tells what it holds "
         f"whenever a file begins. Resident memory: {early / 2**20:.0f} MiB in the first half, {late / 2**20:.0f} MiB "
-        f"in the second (a tenth of the samples lie below), {samples[-1].peak / 2**20:.0f} MiB at the peak. Open files: "
-        f"at most {before} in the first half, {after} in the second, {samples[-1].files} at the end."
+        f"in the second (a tenth of the samples lie below), {samples[-1].peak / 2**20:.0f} MiB at the peak. Open "
+        f"files: at most {before} in the first half, {after} in the second, {samples[-1].files} at the end."
     )
     step = max(1, count // rows)
     table = [
