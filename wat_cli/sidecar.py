@@ -72,9 +72,7 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(
-    settings: Mapping[str, Any], models: Mapping[str, ModelIdentity], tuning: HeadTuning = UNTUNED
-) -> str:
+def fingerprint(settings: Mapping[str, Any], models: Mapping[str, ModelIdentity], tuning: HeadTuning = UNTUNED) -> str:
     """Hash of everything besides the input that decides a result: options, the files they name, weights and tuning.
 
     Two runs with one fingerprint give the same captions for the same input on the same kind of device.
