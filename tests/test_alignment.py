@@ -160,6 +160,12 @@ def _is_empty(times: str) -> bool:
     return milliseconds[1] - milliseconds[0] <= 1
 
 
+def _starts_at(cue: tuple[str, str], moments: set[float]) -> bool:
+    hours, minutes, seconds = cue[0].split(" --> ")[0].replace(",", ".").split(":")
+    start = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return any(moment - 0.001 <= start <= moment + 0.2 for moment in moments)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -173,7 +179,13 @@ def _is_empty(times: str) -> bool:
 def test_captions_by_words_are_openai_whispers(heard: Hearing, options: dict[str, Any]) -> None:
     expected = openai_srt(heard, **options)
     assert len(expected) > 10
-    assert wat_srt(heard, **options) == expected
+    written = wat_srt(heard, **options)
+    crowded = {word.end for s in heard.segments for word in s.words or () if word.end <= word.start}
+    # Where words of no time start together with another, wat shares the time out among their captions.
+    assert [cue for cue in written if not _starts_at(cue, crowded)] == [
+        cue for cue in expected if not _starts_at(cue, crowded)
+    ]
+    assert [text for _, text in written] == [text for _, text in expected]
 
 
 @pytest.mark.parametrize("options", [{"max_line_width": 20, "max_line_count": 2}, {"max_line_width": 30}], ids=str)
