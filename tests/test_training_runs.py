@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from tests.random_whisper import random_whisper, save_checkpoint
 from wat_cli.cli import app
 from wat_cli.errors import UsageError, WatError
+from wat_cli.model.deciding import Decider
 from wat_cli.model.heads import build_head, load_any_head
 from wat_cli.tagging.tuning import head_tuning
 from wat_cli.training.card import save_head, write_tuning
@@ -265,5 +266,5 @@ def test_events_are_matched_with_strong_labels(tmp_path: Path, place: Path) -> N
     report = evaluate(tmp_path / "head.pt", data, Encoder(WhisperAT(model), "x", "0"), resamples=0)
     assert report.events is not None
     assert (report.events.precision, report.events.recall) == (1.0, 1.0) and report.events.onset_error < 1.0
-    track = tag_track(head.eval(), data.features.read(0, 0, 75), head_tuning(tmp_path / "head.pt"))
+    track = tag_track(Decider(head.eval()), data.features.read(0, 0, 75), head_tuning(tmp_path / "head.pt"))
     assert track.when[20, 0] > 0.9 and track.when[40, 0] < 0.3

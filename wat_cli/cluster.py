@@ -218,8 +218,11 @@ class ClusterCrew:
     def _raise(self, error: BaseException) -> None:
         """Raise what ends a run; workers that died do not."""
         from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
 
-        if isinstance(error, KilledWorker):
+        # joblib cancels the other bundles when workers died of one, and may see a cancelled one first
+        cancelled = isinstance(error, FutureCancelledError) and error.reason == "unknown"
+        if cancelled or isinstance(error, KilledWorker):
             return
         if isinstance(error, WatError):
             raise error
