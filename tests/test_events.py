@@ -1,5 +1,6 @@
 import dataclasses
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -282,16 +283,22 @@ NAMES = (
 @st.composite
 def wild_tracks(draw: st.DrawFn) -> TagTrack:
     """Scores that wander between silence and certainty, related and unrelated classes together, with unknown steps."""
-    steps = draw(st.integers(1, 90))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=8, unique=True))
-    track = TagTrack(*(np.zeros((steps, 527), np.float32) for _ in range(2)))
-    for name in names:
-        for scores, stiffness in ((track.what, 8), (track.when, draw(st.sampled_from([1, 3, 6])))):
-            walk = np.convolve(rng.normal(0, 4, steps + stiffness), np.ones(stiffness) / stiffness**0.5, "valid")
-            scores[:, INDEX[name]] = 1 / (1 + np.exp(-walk[:steps] - rng.normal(0, 2)))
+    stiffness = [draw(st.sampled_from([1, 3, 6])) for _ in names]
+    track = wandering(draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 90)), names, stiffness)
     if draw(st.booleans()):
-        track.when[draw(st.integers(0, steps - 1))] = np.nan
+        track.when[draw(st.integers(0, track.steps - 1))] = np.nan
+    return track
+
+
+def wandering(seed: int, steps: int, names: Sequence[str], stiffness: Sequence[int]) -> TagTrack:
+    """Scores of the classes called `names` that wander; those over two seconds the slower the stiffer."""
+    rng = np.random.default_rng(seed)
+    track = TagTrack(*(np.zeros((steps, 527), np.float32) for _ in range(2)))
+    for name, stiff in zip(names, stiffness, strict=True):
+        for scores, length in ((track.what, 8), (track.when, stiff)):
+            walk = np.convolve(rng.normal(0, 4, steps + length), np.ones(length) / length**0.5, "valid")
+            scores[:, INDEX[name]] = 1 / (1 + np.exp(-walk[:steps] - rng.normal(0, 2)))
     return track
 
 

@@ -67,6 +67,8 @@ class SoundEvent:
     """Whether the captions show it."""
     reason: str | None = None
     """Why it is not shown."""
+    shown_up_to: float | None = None
+    """Highest ``--tags-threshold`` under which it is among the sounds to be shown; None where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ against that step. A lower threshold makes longer events and more of them, with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +135,10 @@ def _group_events(evidences: Evidence, name: str, threshold: float, duration: fl
     shown_spans = _spans(group.curve, threshold, rule.merge, rule.shortest, tags.hop)
     for start, stop in shown_spans:
         label, score = _label(evidences, group.members, slice(start, stop))
-        events.append(clock.event(policy.classes[label], score, start, stop, _reason(group, start, stop, starts_at)))
+        event = clock.event(policy.classes[label], score, start, stop, _reason(group, start, stop, starts_at))
+        if event is not None and event.shown:
+            event = replace(event, shown_up_to=_shown_up_to(group.fresh[start:stop]))
+        events.append(event)
     # What the rest of the group heard, where it may not be captioned.
     everyone = evidences.members(name, only_enabled=False)
     if len(group.members) < len(everyone):
@@ -161,7 +165,8 @@ def _only_written(evidences: Evidence, heard: Sequence[SoundEvent], duration: fl
             continue
         caption = text.text[0].upper() + text.text[1:].lower()
         reason = UNSHOWN["unheard"] if group else None if evidences.policy.enabled else "shown with --sounds default"
-        events.append(SoundEvent(start, end, group or OWN_TEXT, caption, text.text, 0.0, reason is None, reason))
+        up_to = 1.0 if reason is None else None
+        events.append(SoundEvent(start, end, group or OWN_TEXT, caption, text.text, 0.0, reason is None, reason, up_to))
     return events
 
 
@@ -171,6 +176,12 @@ def _reason(group: _Group, start: int, stop: int, starts_at: float) -> str | Non
         if curve[start:stop].max() < starts_at:
             return UNSHOWN[reason]
     return None
+
+
+def _shown_up_to(fresh: Curve) -> float:
+    """The highest threshold that some step of `fresh` reaches, rounded down."""
+    highest_logit = float(fresh.max())
+    return math.floor(1000 / (1 + math.exp(-highest_logit))) / 1000
 
 
 def _spans(curve: Curve, threshold: float, merge: float, shortest: float, hop: float) -> list[tuple[int, int]]:
