@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from wat_cli import checkpoints, doctor
+from wat_cli import checkpoints, cpus, doctor
 from wat_cli.checkpoints import hashes, registry
 from wat_cli.cli import main
 from wat_cli.doctor import Finding, State, examine
@@ -28,7 +28,6 @@ class cuda:
     device_count = staticmethod(lambda: {gpus})
     get_device_name = staticmethod(lambda i: "NVIDIA H100")
     get_device_properties = staticmethod(lambda i: _Properties)
-def get_num_threads(): return 4
 """
 
 MakeTorch = Callable[[str], None]
@@ -54,6 +53,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_torch: MakeTor
     monkeypatch.setattr(doctor, "nvidia_driver", lambda: False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("WAT_MODEL", raising=False)
+    for variable in cpus.VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(cpus, "_load", lambda: 0.0)
     data = tmp_path / "data"
     data.mkdir()
     for name in ("mini.pt", "mini_head.pt"):
@@ -85,7 +87,8 @@ def test_a_sound_machine_has_no_problem(capsys: pytest.CaptureFixture[str]) -> N
     code, out = run(capsys, "--model", "mini")
     assert code == 0
     assert [line.split()[:2] for line in out.splitlines()] == [
-        ["ok", subject] for subject in ("Python", "packages", "torch", "device", "ffmpeg", "model", "cache", "disk")
+        ["ok", subject]
+        for subject in ("Python", "packages", "torch", "device", "CPU", "ffmpeg", "model", "cache", "disk")
     ]
 
 
@@ -184,6 +187,24 @@ class TestTorch:
         (tmp_path / "torch.py").write_text("raise ImportError('the wrong one')")
         monkeypatch.chdir(tmp_path)
         assert only("torch").state is State.OK
+
+
+class TestCPU:
+    def test_a_quota_is_what_there_is_to_compute_with(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cpus, "allowed_cpus", lambda: 2)
+        assert only("CPU") == Finding("CPU", State.OK, "2 to compute with")
+
+    def test_more_threads_than_that_are_named_with_the_number_that_fits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cpus, "allowed_cpus", lambda: 2)
+        monkeypatch.setenv("OMP_NUM_THREADS", "8")
+        found = only("CPU")
+        assert (found.state, found.mend) == (State.NOTE, "OMP_NUM_THREADS=2")
+        assert found.text.startswith("OMP_NUM_THREADS=8, but 2 CPUs to use")
+
+    def test_others_at_work_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cpus, "_load", lambda: 99.0)
+        monkeypatch.setattr(cpus.os, "cpu_count", lambda: 4)
+        assert only("CPU").text.startswith("others are at work: a load of 99.0 on 4 CPUs")
 
 
 class TestDevice:

@@ -69,9 +69,10 @@ class Model:
         """The engine. Raises `CheckpointError` for weights that are no model, `UsageError` for a device not there."""
         with self._loading:
             if self._engine is None:
+                from wat_cli.cpus import within_quota
                 from wat_cli.engine import load_engine
 
-                self._engine = load_engine(self.weights, self.options)
+                self._engine = load_engine(self.weights, within_quota(self.options))
             return self._engine
 
 

@@ -32,8 +32,7 @@ _TORCH_QUESTION = """
 import json, torch
 names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
 sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(len(names))]
-print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "names": names, "sizes": sizes,
-                  "threads": torch.get_num_threads()}))
+print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "names": names, "sizes": sizes}))
 """
 
 
@@ -63,6 +62,7 @@ def examine(options: ModelOptions) -> Iterator[Finding]:
     yield python()
     yield from packages()
     yield from torch(options.device)
+    yield from processors(options.threads)
     yield ffmpeg()
     yield from weights(options)
     yield from cache(options)
@@ -100,7 +100,7 @@ def torch(device: str = "auto") -> Iterator[Finding]:
     if isinstance(answer, str):
         yield Finding("torch", State.PROBLEM, answer, "pip install --force-reinstall torch")
         return
-    yield Finding("torch", State.OK, f"{answer['version']}, {answer['threads']} CPU threads")
+    yield Finding("torch", State.OK, answer["version"])
     yield _device(answer, device)
 
 
@@ -150,6 +150,17 @@ def _device(answer: dict[str, Any], wanted: str) -> Finding:
         return Finding("device", State.NOTE, "cpu chosen: a GPU is here, but this torch was built without CUDA", mend)
     text = f"cpu chosen: a GPU is here, but torch (CUDA {answer['cuda']}) cannot use it"
     return Finding("device", State.NOTE, text, "update the NVIDIA driver, or install a torch for an older CUDA")
+
+
+def processors(threads: int) -> Iterator[Finding]:
+    """The CPUs that a run may use, and what makes it slow on them."""
+    from wat_cli import cpus
+
+    hints = cpus.hints(threads)
+    for hint in hints:
+        yield Finding("CPU", State.NOTE, hint.text, hint.mend)
+    if not hints:
+        yield Finding("CPU", State.OK, f"{cpus.allowed_cpus()} to compute with")
 
 
 def nvidia_driver() -> bool:

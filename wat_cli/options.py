@@ -250,7 +250,12 @@ class ModelOptions:
         panel="Model",
         choices=COMPUTE_TYPES,
     )
-    threads: int = option(0, "CPU threads for torch; 0 leaves the choice to torch.", panel="Model", fingerprint=False)
+    threads: int = option(
+        0,
+        "CPU threads to compute with; 0: torch's choice, but no more than the CPUs that this process may keep busy.",
+        panel="Model",
+        fingerprint=False,
+    )
     offline: bool = option(False, "Never fetch anything.", panel="Model", fingerprint=False)
 
     def __post_init__(self) -> None:

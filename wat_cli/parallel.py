@@ -31,6 +31,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from wat_cli.batch import Captioner, Outcome, Progress, Status, setting_of
 from wat_cli.captioning import Hearer
 from wat_cli.checkpoints import ResolvedWeights
+from wat_cli.cpus import allowed_cpus, within_quota
 from wat_cli.discovery import Job
 from wat_cli.options import ModelOptions, RunOptions
 from wat_cli.together import run_jobs
@@ -74,7 +75,7 @@ def load_engine(weights: ResolvedWeights, options: ModelOptions) -> Hearer:
     """The engine of this process, imported where it is needed."""
     from wat_cli import engine
 
-    return engine.load_engine(weights, options)
+    return engine.load_engine(weights, within_quota(options))
 
 
 # --- bundles ----------------------------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ def run_parallel(
 
     Raises any `WatError` that ends a run in a worker.
     """
-    threads = options.model.threads or max(1, joblib.cpu_count() // len(devices))
+    threads = options.model.threads or max(1, allowed_cpus() // len(devices))
     options = replace(options, model=replace(options.model, threads=threads))
     with tempfile.TemporaryDirectory(prefix="wat-") as folder:
         crew = LocalCrew(Task((), options, weights, load), devices, Path(folder))

@@ -106,6 +106,7 @@ def run_options(values: Mapping[str, Any]) -> RunOptions:
 
 def _run(paths: list[str], options: RunOptions) -> ExitCode:
     from wat_cli.batch import Report, Several, setting_of
+    from wat_cli.cpus import hints
     from wat_cli.hook import Hook, words_of
     from wat_cli.media import find_ffmpeg
     from wat_cli.tagging import policy
@@ -132,6 +133,9 @@ def _run(paths: list[str], options: RunOptions) -> ExitCode:
         hooks = [Hook(options.batch.on_file, records.complained)] if options.batch.on_file is not None else []
         progress = Several(records, *hooks)
         progress.started(len(found.jobs))
+        if weights is not None and options.batch.verbose:
+            for hint in hints(options.model.threads, options.batch.jobs):
+                display.note(f"{hint.text}. Mend: {hint.mend}")
         if weights is not None:
             display.look_ahead(found.jobs, setting_of(options, weights))
         code = _work(found, options, weights, progress, report)

@@ -9,6 +9,7 @@ import torch
 from wat_cli import checkpoints
 from wat_cli.checkpoints import registry
 from wat_cli.checkpoints.download import Progress
+from wat_cli.cpus import within_quota
 from wat_cli.engine import choose_compute, use_fast_float32
 from wat_cli.errors import CheckpointError
 from wat_cli.model.whisper_at import WhisperAT, load_whisper, read_checkpoint
@@ -39,8 +40,8 @@ def load_encoder(options: ModelOptions, progress: Progress = checkpoints.silent)
     """The encoder of ``--model``, fetched if need be, where ``--device`` says."""
     weights = checkpoints.resolve(options, tags=False, progress=progress).asr
     compute = choose_compute(options)
-    if options.threads > 0:
-        torch.set_num_threads(options.threads)
+    if threads := within_quota(options).threads:
+        torch.set_num_threads(threads)
     if compute.device.type == "cpu":
         use_fast_float32()
     model = WhisperAT(load_whisper(weights.path, weights.name, compute.device), compute.dtype)
