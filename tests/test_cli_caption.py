@@ -114,6 +114,21 @@ def test_quiet_says_nothing_and_verbose_says_more(wat: Wat, films: Path) -> None
     assert "track 0: no language (pcm_s16le)" in loud.err
 
 
+def test_quiet_says_nothing_of_failures_either(wat: Wat, films: Path, tmp_path: Path) -> None:
+    """The exit code, the log and the summary tell; what ends the whole run is still said."""
+    bad = films / "bad.wav"
+    bad.write_bytes(b"not media")
+    summary = tmp_path / "summary.json"
+    result = wat("caption", films, bad, "--quiet", "--verbose", "--log-json", "-", "--summary", summary)
+    assert (result.code, result.err) == (1, "")
+    assert [Path(entry["source"]).name for entry in json.loads(summary.read_text())["failed"]] == ["bad.wav"]
+    ends = [json.loads(line) for line in result.out.splitlines() if '"file-end"' in line]
+    assert {Path(end["source"]).name: end["status"] for end in ends}["bad.wav"] == "failed"
+    assert wat("caption", bad, "--quiet", "-f", "srt", "-o", "-") == Result(1, "", "")
+    usage = wat("caption", tmp_path / "no-such", "--quiet")
+    assert usage.code == 2 and "no such file or directory" in usage.err
+
+
 def test_nothing_to_do_is_no_failure(wat: Wat, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     result = wat("caption", tmp_path / "empty")

@@ -140,7 +140,7 @@ def test_it_runs_after_each_file_and_stdout_stays_clean(wat: Wat, films: Path, t
 
 
 def test_its_failure_loses_no_file_and_is_told(wat: Wat, films: Path) -> None:  # noqa: F811
-    result: Result = wat("caption", films, "--quiet", "--log-json", "-", "--on-file", python("raise SystemExit(4)"))
+    result: Result = wat("caption", films, "--log-json", "-", "--on-file", python("raise SystemExit(4)"))
     assert result.code == 1
     assert result.err.count("ended with exit code 4") == 2
     events = [json.loads(line) for line in result.out.splitlines()]

@@ -58,6 +58,7 @@ def test_the_summary_names_what_is_not_as_it_should_be(tmp_path: Path) -> None:
     Summary(tmp_path / "summary.json").ended(Report(OUTCOMES), ExitCode.SOME_FAILED)
     read = json.loads((tmp_path / "summary.json").read_text())
     assert [entry["source"] for entry in read["failed"]] == ["b.mp4"]
+    assert [entry["source"] for entry in read["partly"]] == [str(ODD)]
     assert [entry["source"] for entry in read["skipped"]] == ["d.mp4"]
     assert read["exit_code"] == 1
     assert read["audio_seconds"] == 60.0

@@ -179,6 +179,14 @@ event = st.tuples(
 )  # fmt: skip
 
 
+def test_what_is_told_of_a_file_that_is_done_with_does_not_count() -> None:
+    run = Estimate(1, Clock())
+    run.opened(A)
+    run.closed(A, 0.0)
+    run.heard(A, 1.0)
+    assert run.standing.heard == 0
+
+
 @given(st.lists(event, max_size=40))
 def test_whatever_happens_the_numbers_make_sense(events: list[tuple[str, Path, float | None, float]]) -> None:
     clock = Clock()
@@ -356,8 +364,8 @@ def test_the_table_counts_what_there_is() -> None:
 
 
 def test_plain_lines_are_lines(tmp_path: Path) -> None:
-    """In cron there is no terminal: nothing moves, nothing is coloured, and --quiet leaves only failures."""
-    for quiet, expected in ((False, 3), (True, 1)):
+    """In cron there is no terminal: nothing moves, nothing is coloured, and --quiet leaves nothing."""
+    for quiet, expected in ((False, 3), (True, 0)):
         out = io.StringIO()
         lines = Lines(Console(file=out, width=80, soft_wrap=True), quiet=quiet)
         report = Report()
@@ -372,4 +380,4 @@ def test_plain_lines_are_lines(tmp_path: Path) -> None:
             lines.ended(report, ExitCode.SOME_FAILED)
         assert out.getvalue().count("\n") == expected
         assert "\x1b" not in out.getvalue() and "\r" not in out.getvalue()
-        assert f"{B}: failed: broken{os.linesep}" in out.getvalue()
+        assert quiet or f"{B}: failed: broken{os.linesep}" in out.getvalue()

@@ -102,6 +102,7 @@ class Summary(Progress):
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             **totals(report, exit_code),
             "failed": [file_entry(o) for o in report.outcomes if o.status is Status.FAILED],
+            "partly": [file_entry(o) for o in report.outcomes if o.status is Status.PARTLY],
             "skipped": [file_entry(o) for o in report.outcomes if o.status is Status.SKIPPED and not o.up_to_date],
         }
         try:

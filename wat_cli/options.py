@@ -425,7 +425,13 @@ class BatchOptions:
         panel="Run",
         fingerprint=False,
     )
-    quiet: bool = option(False, "Say nothing but errors.", panel="Run", short="-q", fingerprint=False)
+    quiet: bool = option(
+        False,
+        "Say nothing, not even which files failed: the exit code, --log-json and --summary tell. What ends the whole run is still said.",
+        panel="Run",
+        short="-q",
+        fingerprint=False,
+    )
     verbose: bool = option(
         False, "Say more: tracks, models, timings, tracebacks.", panel="Run", short="-v", fingerprint=False
     )

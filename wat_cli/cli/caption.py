@@ -15,7 +15,7 @@ import typer
 
 from wat_cli.cli.config import PANEL, as_toml, chosen, configurable
 from wat_cli.cli.parameters import build, option_name, signature
-from wat_cli.errors import ExitCode, MissingDependency, UsageError, shown
+from wat_cli.errors import ExitCode, MediaError, MissingDependency, UsageError, shown
 from wat_cli.options import (
     STDOUT,
     WHISPER_DIFFERENCES,
@@ -323,7 +323,12 @@ def _to_stdout(found: Discovery, options: RunOptions) -> ExitCode:
         display.opened(found.jobs[0])
         source = found.jobs[0].source
         model = _model(options, _weights(options))
-        captioned = api.caption(model, source, options, progress=Watch(display, source))
+        try:
+            captioned = api.caption(model, source, options, progress=Watch(display, source))
+        except MediaError as error:
+            if options.batch.quiet:
+                return error.exit_code
+            raise
     sys.stdout.buffer.write(captioned.render(options.output.formats[0]).encode())
     sys.stdout.buffer.flush()
     return ExitCode.OK

@@ -82,8 +82,10 @@ class Estimate:
             self._open.setdefault(source, self._now())
 
     def heard(self, source: Path, seconds: float) -> None:
-        """So many seconds of a file are done."""
+        """So many seconds of a file are done. What is told late, of a file that is done with, does not count."""
         with self._lock:
+            if source in self._closed:
+                return
             now, file = self._now(), self._files.get(source)
             if file is None:
                 file = self._files[source] = _File(None, looked_at=False)

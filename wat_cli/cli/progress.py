@@ -62,7 +62,7 @@ def plan_line(plan: Planned) -> str:
 
 
 class Lines(Silent):
-    """Plain lines, one for each file that ended; every file with `verbose`, failures only with `quiet`."""
+    """Plain lines, one for each file that ended; every file with `verbose`, nothing at all with `quiet`."""
 
     def __init__(self, console: Console, quiet: bool = False, verbose: bool = False) -> None:
         self.console, self.quiet, self.verbose = console, quiet, verbose
@@ -76,7 +76,8 @@ class Lines(Silent):
         """Leave the terminal as it was."""
 
     def _print(self, text: str, colour: str = "") -> None:
-        self.console.print(f"[{colour}]{escape(text)}[/]" if colour else escape(text))
+        if not self.quiet:
+            self.console.print(f"[{colour}]{escape(text)}[/]" if colour else escape(text))
 
     def probed(self, info: MediaInfo, track: AudioStream) -> None:
         """With `verbose`, say which track is heard."""
@@ -90,20 +91,18 @@ class Lines(Silent):
         """Plain lines do not tell what lies ahead."""
 
     def note(self, text: str) -> None:
-        """Print it, unless silence was asked for."""
-        if not self.quiet:
-            self._print(text)
+        """Print it."""
+        self._print(text)
 
     def closed(self, outcome: Outcome) -> None:
         """Print how the file ended; a file that was up to date only with `verbose`."""
-        failed = outcome.status in (Status.FAILED, Status.PARTLY)
-        if failed or (not self.quiet and (self.verbose or not outcome.up_to_date)):
+        if self.verbose or not outcome.up_to_date:
             self._print(line_of(outcome), _COLOURS[outcome.status])
         if self.verbose and outcome.trace:
             self._print(outcome.trace)
 
     def complained(self, source: Path, text: str) -> None:
-        """Print it, whatever was asked for."""
+        """Print it."""
         self._print(f"{shown(source)}: {text}", "red")
 
     def ended(self, report: Report, exit_code: ExitCode) -> None:
@@ -111,7 +110,7 @@ class Lines(Silent):
         if not report.outcomes:
             if exit_code is ExitCode.OK:
                 self.note("no media files found")
-        elif not self.quiet:
+        else:
             audio = (
                 f"; {clock(report.audio_seconds)} of audio in {clock(report.wall_seconds)}"
                 if report.audio_seconds

@@ -35,7 +35,7 @@ def review(
     log: Annotated[
         Path | None, typer.Option("--log", help="Log of the run (wat caption --log-json): tells why files failed.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but why no page was written.")] = False,
 ) -> None:
     """Write a page that opens from disk: every file with its outcome and doubtful places, its player and its captions.
 
