@@ -42,7 +42,9 @@ class Evidence:
         tags = dataclasses.replace(tags, when=ScoreTable.of(tags.when), what=ScoreTable.of(tags.what))
         heard = np.flatnonzero(ScoreTable.of(tags.when).heard()).tolist()
         captioned = [index for index in heard if index < len(policy.classes) and policy.classes[index].caption]
-        self._heard = {i: _Sparse.of(curve) for i, curve in zip(captioned, evidence(tags, captioned), strict=True)}
+        abrupt = {index for index in captioned if policy.classes[index].kind == "abrupt"}
+        curves = evidence(tags, captioned, abrupt)
+        self._heard = {index: _Sparse.of(curve) for index, curve in zip(captioned, curves, strict=True)}
         self._descendants = _descendants(policy)
         self._said: dict[str, NDArray[np.bool_]] = {}
         for text in self.written:

@@ -160,8 +160,8 @@ class Policy:
         if self.classes[self.members(group)[0]].kind == "abrupt":
             kind = "abrupt"
         merge, shortest = (0.5, 0.0) if kind == "abrupt" else (1.0, 0.8)
-        if group == "music":
-            merge, shortest = 3.0, 2.0
+        if group == "music":  # pieces further apart are two pieces; the second gets no caption so soon after the first
+            merge, shortest = 1.2, 2.0
         return GroupRule(kind, merge, shortest, RIVALS.get(group, ()), group in WORDLESS, ALIENS.get(group, ()))
 
     def distance(self, index: int, threshold: float) -> float:

@@ -6,7 +6,7 @@ step below only orders evidence, and `wat_cli.tagging.events` cuts it once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,11 @@ LOWEST, HIGHEST = logit(0.025), logit(0.995)
 """Logits that 0 and 1 stand for, once scores have two decimals."""
 
 SCENE_SLACK = 1.5
-"""Logits by which a two-second score may exceed its ten-second one: a short sound is diluted in a long decision."""
+"""Logits by which a two-second score may exceed its ten-second one."""
+ABRUPT_SLACK = 3.0
+"""The same for abrupt sounds, which are diluted in a long decision."""
 
-EDGE = 4
+EDGE = 3
 """Steps to either side within which a two-second decision still hears a sound's edge."""
 
 UNKNOWN_STEPS = 3
@@ -30,18 +32,19 @@ UNKNOWN_STEPS = 3
 Curve = NDArray[np.float32]
 
 
-def evidence(track: TagTrack, classes: Sequence[int]) -> Iterator[Curve]:
+def evidence(track: TagTrack, classes: Sequence[int], abrupt: Container[int] = ()) -> Iterator[Curve]:
     """Logits [steps] that each of `classes` sounds in each step, one class after the other.
 
-    The short decision says when; the long one holds it back where the scene as a whole says no. Unknown steps take the
-    line between their neighbours where they are few, and otherwise the lowest value.
+    The short decision says when; the long one holds it back where the scene as a whole says no, less so for classes in
+    `abrupt`. Unknown steps take the line between their neighbours where they are few, and otherwise the lowest value.
     """
     tables = ScoreTable.of(track.when), ScoreTable.of(track.what)
     gaps = _Gaps(tables[0].unknown_steps() | tables[1].unknown_steps())
     for index in classes:
         when, what = (_LOGITS[table.column(index)] for table in tables)
         # A sound never heard in two seconds does not become one because the scene allows it.
-        allowed = np.maximum(what + np.float32(SCENE_SLACK), np.float32(LOWEST))
+        slack = ABRUPT_SLACK if index in abrupt else SCENE_SLACK
+        allowed = np.maximum(what + np.float32(slack), np.float32(LOWEST))
         yield gaps.filled(np.where(when > LOWEST, np.minimum(when, allowed), when))
 
 
