@@ -269,7 +269,10 @@ def test_other_number_formats_are_near_and_do_not_depend_on_the_batch(
     files = [Samples(noises(seconds, seed=6)) for seconds in (20.0, 33.0, 9.0)]
     with ThreadPoolExecutor(3) as threads:
         shared = list(threads.map(lambda pcm: engine.hear(pcm, PLAIN).segments, files))
-    assert shared == [engine.hear(pcm, PLAIN).segments for pcm in files]
+    for heard, pcm in zip(shared, files, strict=True):
+        by_itself = engine.hear(pcm, PLAIN).segments
+        assert [(one.seek, one.tokens) for one in heard] == [(one.seek, one.tokens) for one in by_itself]
+        assert [one.avg_logprob for one in heard] == pytest.approx([one.avg_logprob for one in by_itself], abs=1e-4)
 
 
 @pytest.mark.parametrize(("compute_type", "why"), [("float16", "float16 is for GPUs"), ("float64", "it is one of")])

@@ -59,8 +59,8 @@ def test_what_tensors_held_goes_back_though_small_blocks_lie_between() -> None:
     program = (
         "import torch, sys\n"
         "from pathlib import Path\n"
-        "from wat_cli.model.memory import keep_heap_small\n"
-        "keep_heap_small()\n"
+        "from wat_cli.model.memory import keep_heap_whole, trim_heap\n"
+        "keep_heap_whole()\n"
         "def resident(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
         "torch.ones(2**20)\n"
         "before, small = resident(), []\n"
@@ -68,6 +68,7 @@ def test_what_tensors_held_goes_back_though_small_blocks_lie_between() -> None:
         "    large = []\n"
         "    for _ in range(100): large.append(torch.ones(2**19)); small.append(torch.ones(2**8))\n"
         "    del large\n"
+        "    trim_heap()\n"
         "print((resident() - before) >> 20)\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}

@@ -10,9 +10,10 @@ from typing import Protocol
 import torch
 
 from wat_cli.engine.scheduler import SLOTS, Engine
+from wat_cli.engine.threads import apart
 from wat_cli.errors import CheckpointError, UsageError, WatError, shown
 from wat_cli.model.heads import load_any_head
-from wat_cli.model.memory import keep_heap_small, ran_out_of_memory
+from wat_cli.model.memory import keep_heap_whole, ran_out_of_memory
 from wat_cli.model.products import unsupported
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import ModelOptions, TranscribeOptions
@@ -136,7 +137,9 @@ def load_engine(weights: Weights, options: ModelOptions) -> Engine:
     Raises `CheckpointError` for a file that is no model, `WatError` where the memory does not suffice.
     """
     try:
-        return _load_engine(weights, options)
+        if options.threads > 0:
+            torch.set_num_threads(options.threads)
+        return apart(lambda: _load_engine(weights, options))
     except Exception as error:
         if not ran_out_of_memory(error):
             raise
@@ -146,10 +149,8 @@ def load_engine(weights: Weights, options: ModelOptions) -> Engine:
 
 def _load_engine(weights: Weights, options: ModelOptions) -> Engine:
     keep_few_kernels()
-    keep_heap_small()
+    keep_heap_whole()
     compute = choose_compute(options)
-    if options.threads > 0:
-        torch.set_num_threads(options.threads)
     if compute.device.type == "cpu":
         use_fast_float32()
     model = _load_model(weights.asr, compute)

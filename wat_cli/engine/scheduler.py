@@ -1,8 +1,8 @@
 """The scheduler: keeps the slots full with windows of many files; owns the models.
 
-`Engine.hear` may be called from several threads at once, a file each. One of the callers at a time drives the models
-(openai-whisper's modules belong to one thread), for all files that are in: it answers what their seeks ask for, starts
-tries in their slots, and takes every running try a token further. A file whose try ended has its next window started
+`Engine.hear` may be called from several threads at once, a file each. A thread of the engine's own, there as long as
+files are, drives the models for all of them: it answers what their seeks ask for, starts tries in their slots, and
+takes every running try a token further. A file whose try ended has its next window started
 before the next token of the others, so slots stay full. What a file hears depends on itself and its options only.
 """
 
@@ -13,14 +13,17 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
+import torch
+
 from wat_cli.engine.file import File, Models, Pcm, Recording
 from wat_cli.engine.notes import Notebook, Notes
 from wat_cli.engine.shards import Shards
+from wat_cli.engine.threads import alone, compute_with
 from wat_cli.errors import MediaError
 from wat_cli.model.alignment import add_words
 from wat_cli.model.decoding import BatchDecoder, Text, Try
 from wat_cli.model.heads import Head
-from wat_cli.model.memory import give_back, ran_out_of_memory
+from wat_cli.model.memory import give_back, ran_out_of_memory, trim_heap
 from wat_cli.model.whisper_at import WhisperAT
 from wat_cli.options import TranscribeOptions
 from wat_cli.seek import Decoded, DecodeRequest, LanguageRequest, Request, WordsRequest, sampling_seed
@@ -28,6 +31,9 @@ from wat_cli.transcript import HeadTuning, Hearing, Segment
 
 SLOTS = 8
 """Files whose windows are decoded together at most; caches are made for as many as are really there at once."""
+
+_TRIMMED_AFTER = 16
+"""Windows after which freed memory is given back: a hundredth of a second's work."""
 
 _TOO_SMALL = "the memory does not suffice for this file alone: take a smaller --model, a smaller --beam-size or the CPU"
 
@@ -74,6 +80,9 @@ class Engine:
         self._arrivals: deque[_Ticket] = deque()
         self._turns = threading.Condition()
         self._driven = False
+        """Whether there is a thread that drives the models."""
+        self._windows = 0
+        self._threads = torch.get_num_threads()
 
     def hear(
         self,
@@ -89,36 +98,49 @@ class Engine:
         the file are done, by whichever thread drives. What `notebook` recalls is not heard again, and what is heard is
         kept in it. Raises UsageError for a language that the model does not know.
         """
-        shards = Shards(Recording(self.models, pcm, options, tags), options, progress)
+        with alone():
+            shards = Shards(Recording(self.models, pcm, options, tags), options, progress)
         notes = shards.notes(notebook)
         tickets = tuple(_Ticket(file, pages) for file, pages in zip(shards.files, notes, strict=True))
         for ticket in tickets:
             ticket.siblings = tickets
         with self._turns:
             self._arrivals.extend(tickets)
-            while not tickets[0].done:
-                if self._driven:
+            if not self._driven:
+                self._driven = True
+                threading.Thread(target=self._drive, name="wat-engine", daemon=True).start()
+            try:
+                while not tickets[0].done:
                     self._turns.wait()
-                else:
-                    self._drive(tickets[0])
+            except BaseException as error:  # an interrupt: the engine drops the file at its next turn
+                for ticket in tickets:
+                    ticket.error = ticket.error or error
+                raise
         if tickets[0].error is not None:
             raise tickets[0].error
         return shards.hearing([ticket.segments or () for ticket in tickets])
 
-    def _drive(self, ticket: _Ticket) -> None:
-        """Drive the models until `ticket` is done, with the lock let go meanwhile."""
-        self._driven = True
-        self._turns.release()
+    def _drive(self) -> None:
+        """Drive the models as long as there are files."""
+        compute_with(self._threads)
         try:
-            while not ticket.done:
+            while self._at_work():
                 self._turn()
-        except BaseException as error:
-            self._fail(ticket, error)
-            raise
-        finally:
-            self._turns.acquire()
-            self._driven = False
-            self._turns.notify_all()
+        except BaseException as error:  # told to all who wait
+            with self._turns:
+                self._driven = False
+                inside = [*self._arrivals, *(ticket for ticket in self._slots if ticket is not None)]
+            for ticket in inside:
+                self._fail(ticket, error)
+
+    def _at_work(self) -> bool:
+        """Whether there are files still, but for those that nobody waits for any more."""
+        with self._turns:
+            for ticket in [*self._arrivals, *self._slots]:
+                if ticket is not None and ticket.error is not None:
+                    self._leave(ticket)
+            self._driven = bool(self._arrivals) or any(ticket is not None for ticket in self._slots)
+            return self._driven
 
     @property
     def slots(self) -> int:
@@ -221,9 +243,7 @@ class Engine:
         except BaseException as error:
             if ran_out_of_memory(error) and ticket.pending is not None:
                 raise
-            self._fail(ticket, error)
-            if not isinstance(error, Exception):
-                raise  # an interrupt; what is wrong with one file leaves the others alone
+            self._fail(ticket, error)  # what is wrong with one file leaves the others alone
 
     def _fail(self, ticket: _Ticket, error: BaseException) -> None:
         for sibling in ticket.siblings:
@@ -264,6 +284,9 @@ class Engine:
         if ticket.loaded != request.window.index:
             self.decoder.load(slot, encoded.audio_features[0])
             ticket.loaded = request.window.index
+            self._windows += 1
+            if self._windows % _TRIMMED_AFTER == 0:
+                trim_heap()
         attempt = Try(
             tokenizer=file.vocabulary(),
             prompt=request.prompt,

@@ -23,6 +23,9 @@ from wat_cli.model.products import Precision, Product, fused, product
 _ROWS = 8
 """Rows of a step that the products are laid out for."""
 
+_FRAMES = 1500
+"""Rows of an encoded window."""
+
 _STRIDE = 32
 """Texts are padded to a multiple of so many tokens: oneDNN compiles its kernels for each shape that it meets."""
 
@@ -52,15 +55,15 @@ class _Layer:
     """One block's products and norms."""
 
     def __init__(self, block: ResidualAttentionBlock, dtype: torch.dtype, sole: bool) -> None:
-        def joined(*modules: torch.nn.Linear) -> Product:
-            return fused(modules, dtype, _ROWS, sole)
+        def joined(*modules: torch.nn.Linear, rows: int = _ROWS) -> Product:
+            return fused(modules, dtype, rows, sole)
 
         attention, cross = block.attn, block.cross_attn
         self.attn_ln, self.cross_ln, self.mlp_ln = block.attn_ln, block.cross_attn_ln, block.mlp_ln
         self.qkv = joined(attention.query, attention.key, attention.value)
         self.out = joined(attention.out)
         self.cross_q = joined(cross.query)
-        self.cross_kv = joined(cross.key, cross.value)
+        self.cross_kv = joined(cross.key, cross.value, rows=_FRAMES)
         self.cross_out = joined(cross.out)
         self.up, self.down = joined(block.mlp[0]), joined(block.mlp[2])
 

@@ -18,7 +18,7 @@ from whisper.utils import compression_ratio
 from wat_cli.model.decoder import SlotDecoder
 from wat_cli.model.memory import ran_out_of_memory
 from wat_cli.model.rules import RowPast, Rules, apply_rules
-from wat_cli.model.search import BeamSearch, SampleSearch, Search
+from wat_cli.model.search import BeamSearch, Ranked, SampleSearch, Search
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class BatchDecoder:
         running = _Running(search, rules, tokenizer, len(prompt), float(no_speech))
         logits = prefilled.last + rules.first_bias
         apply_rules(logits, [RowPast.of((), rules, dims.n_vocab)], rules.timestamp_begin)
-        search.update(logits.repeat(attempt.rows, 1))
+        search.update(Ranked.of(logits).repeated(attempt.rows))
         if search.done:
             return _text(running)
         # every row still holds the same prompt, so beams need no reordering here
@@ -138,7 +138,7 @@ class BatchDecoder:
     def _step(self, slots: list[int]) -> list[tuple[int, Text | Exception]]:
         tries = [self.running[slot] for slot in slots]
         try:
-            logits = self._logits(slots, tries)
+            ranked = self._ranked(slots, tries)
         except Exception as error:
             if ran_out_of_memory(error):
                 raise
@@ -149,7 +149,7 @@ class BatchDecoder:
         ended: list[tuple[int, Text | Exception]] = []
         row = 0
         for slot, running in zip(slots, tries, strict=True):
-            rows = logits[row : row + running.search.rows]
+            rows = ranked.rows(row, row + running.search.rows)
             row += running.search.rows
             try:
                 text = self._sample(slot, running, rows)
@@ -162,33 +162,36 @@ class BatchDecoder:
                 ended.append((slot, text))
         return ended
 
-    def _logits(self, slots: list[int], tries: list[_Running]) -> Tensor:
+    def _ranked(self, slots: list[int], tries: list[_Running]) -> Ranked:
         """What each row may be followed by: one pass of the decoder for all of them."""
         logits = self.decoder.step(
             {slot: [row[-1] for row in running.search.sampled] for slot, running in zip(slots, tries, strict=True)},
             {slot: running.length for slot, running in zip(slots, tries, strict=True)},
         )
         self._bar(logits, tries)
-        return logits
+        return Ranked.of(logits)
 
-    def _sample(self, slot: int, running: _Running, logits: Tensor) -> Text | None:
+    def _sample(self, slot: int, running: _Running, ranked: Ranked) -> Text | None:
         """Choose one try's next tokens; gives its text if they ended it."""
         search = running.search
-        search.update(logits)
+        search.update(ranked)
         if search.done:
             return _text(running)
         self.decoder.reorder(slot, search.sources, running.prompt_length, running.length)
         return None
 
     def _bar(self, logits: Tensor, tries: list[_Running]) -> None:
-        row = 0
-        pasts = []
-        for running in tries:
-            rows = running.search.rows
-            logits[row : row + rows] += running.rules.bias
-            pasts += [RowPast.of(sampled, running.rules, logits.shape[1]) for sampled in running.search.sampled]
-            row += rows
-        apply_rules(logits, pasts, tries[0].rules.timestamp_begin)
+        first = tries[0].rules
+        if all(running.rules is first for running in tries):
+            logits += first.bias
+        else:
+            logits += torch.stack([running.rules.bias for running in tries for _ in running.search.sampled])
+        pasts = [
+            RowPast.of(sampled, running.rules, logits.shape[1])
+            for running in tries
+            for sampled in running.search.sampled
+        ]
+        apply_rules(logits, pasts, first.timestamp_begin)
 
     def _rules_of(self, attempt: Try) -> Rules:
         key = (attempt.tokenizer.language, attempt.suppress_tokens)

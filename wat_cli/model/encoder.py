@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from whisper.model import AudioEncoder, ResidualAttentionBlock
 
-from wat_cli.model.products import Precision, fused, product
+from wat_cli.model.products import Precision, fused, has_onednn, packed
 
 POOLING = 20
 """Encoder frames (20 ms) per pooled step of 0.4 s."""
 
-_QUERIES = 500
-"""Queries of a head that attend at once where attention is done in blocks: their scores stay in a core's cache."""
+_QUERIES = 125
+"""Queries of a head that attend at once, for each thread: their scores stay in a core's cache."""
 
 
 def normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class Encoder:
         encoder, stream = self.encoder, self.precision.stream
         pooled: list[list[Tensor]] = [[] for _ in frames]
         x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mel.to(stream))))).permute(0, 2, 1)
-        x = (x + encoder.positional_embedding).to(stream)
+        x = (x + encoder.positional_embedding).to(stream).contiguous()
         for block in self.blocks:
             x += block.out(self._attend(block.qkv(normed(block.attn_ln, x))))
             x += block.down(block.up(normed(block.mlp_ln, x), gelu=True))
@@ -67,23 +67,25 @@ class Encoder:
         """Self-attention over [batch, length, 3 * width]; gives [batch, length, width]."""
         batch, length, _ = qkv.shape
         q, k, v = qkv.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [batch, heads, length, ...]
-        if self.precision.products in (torch.float32, torch.float16) or qkv.device.type != "cpu":
-            mixed = F.scaled_dot_product_attention(q, k, v)
-            return mixed.transpose(1, 2).flatten(2)
+        if qkv.device.type != "cpu" or not has_onednn():
+            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return torch.stack([self._in_blocks(*window) for window in zip(q, k, v, strict=True)])
 
     def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """One window's attention in blocks of queries: scores in float32, weights in bfloat16.
+        """One window's attention in blocks of queries, scores in float32.
 
-        torch's own attention for a CPU is no faster in bfloat16 than in float32; oneDNN's products are.
+        torch's own attention for a CPU is a third slower in float32, and no faster in bfloat16.
         """
         heads, length, width = q.shape
-        mixed = torch.empty(length, heads, width, dtype=torch.bfloat16)
+        weights = torch.float32 if self.precision.products == torch.float32 else torch.bfloat16
+        together = _QUERIES * torch.get_num_threads()
+        mixed = torch.empty(length, heads, width, dtype=weights)
         for head in range(heads):
-            keys = product(k[head].float(), None, torch.float32, _QUERIES)
-            values = product(v[head].t(), None, torch.bfloat16, _QUERIES)
+            keys = packed(k[head], torch.float32, together)
+            values = packed(v[head].t(), weights, together)
             queries = q[head].float() * width**-0.5
-            for first in range(0, length, _QUERIES):
-                part = slice(first, first + _QUERIES)
-                mixed[part, head] = values(keys(queries[part]).softmax(dim=-1))
+            for first in range(0, length, together):
+                part = slice(first, first + together)
+                scores = keys(queries[part])
+                mixed[part, head] = values(torch.softmax(scores, dim=-1, out=scores))
         return mixed.flatten(1)

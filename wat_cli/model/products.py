@@ -17,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_FEW = 32
+"""Rows up to which a product takes the reading of its weights rather than the arithmetic."""
+
 _LINEAR = "none", list[Any](), ""
 _GELU = "gelu", list[Any](), "none"
 """oneDNN's operation after the product; "none" is the GELU by the error function, openai-whisper's."""
@@ -71,6 +74,28 @@ class _Packed:
         return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.weight, self.bias, *after))
 
 
+class _Halved:
+    """FBGEMM's, for a few rows: weights in float16 that are widened as they are read, sums in float32.
+
+    Published Whispers are stored in float16, so nothing is rounded: the numbers are float32's. What such a product
+    takes is the reading of its weights, and half as many bytes are read.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = torch.ops.quantized.linear_prepack_fp16(weight.float(), None if bias is None else bias.float())
+
+    @staticmethod
+    def exact(weight: Tensor) -> bool:
+        """Whether `weight` is the same in float16, and this torch has the kernels."""
+        if "fbgemm" not in torch.backends.quantized.supported_engines:
+            return False
+        return torch.equal(weight.half().to(weight.dtype), weight)
+
+    def __call__(self, x: Tensor, gelu: bool = False) -> Tensor:
+        y: Tensor = torch.ops.quantized.linear_dynamic_fp16(x.float(), self.weight)
+        return F.gelu(y) if gelu else y
+
+
 class _Int8:
     """Weights in 8 bits with a scale for each output, rows in 8 bits with a scale of their own; gives float32."""
 
@@ -98,10 +123,23 @@ def product(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, rows: int) 
     weight, bias = weight.detach(), None if bias is None else bias.detach()
     if dtype == torch.int8:
         return _Int8(weight, bias)
-    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if weight.device.type == "cpu" and has_onednn and dtype != torch.float16:
+    if weight.device.type != "cpu":
+        return _Plain(weight, bias, dtype)
+    if dtype in (torch.float32, torch.bfloat16) and rows <= _FEW and _Halved.exact(weight):
+        return _Halved(weight, bias)
+    if has_onednn() and dtype != torch.float16:
         return _Packed(weight, bias, dtype, rows)
     return _Plain(weight, bias, dtype)
+
+
+def packed(weight: Tensor, dtype: torch.dtype, rows: int) -> Product:
+    """oneDNN's product with `weight` [out, in] on a CPU that has it; for what is used a few times only."""
+    return _Packed(weight, None, dtype, rows)
+
+
+def has_onednn() -> bool:
+    """Whether this torch computes with oneDNN on a CPU."""
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
 def fused(modules: Sequence[nn.Linear], dtype: torch.dtype, rows: int, sole: bool = False) -> Product:

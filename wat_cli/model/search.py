@@ -1,6 +1,6 @@
 """How one window's text is chosen: greedy, sampled candidates, or beams, as openai-whisper chooses (``decoding.py``).
 
-A `Search` holds the rows of one try at one window. Each step it is given its rows' logits, with the rules applied, and
+A `Search` holds the rows of one try at one window. Each step it is given what may follow its rows, best first, and
 says which token each row takes and which row it goes on from; at the end it picks its best row.
 """
 
@@ -13,6 +13,37 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Categorical
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What may follow each row, with the likeliest of it: found for all rows of a batch at once."""
+
+    logits: Tensor
+    """[rows, vocabulary] in float32, with the rules applied."""
+    log_sums: Tensor
+    """[rows]: the logarithm of the sum of their exponentials."""
+    likeliest: list[int]
+    """Each row's token."""
+    logprobs: list[float]
+    """Those tokens' log-probabilities."""
+
+    @classmethod
+    def of(cls, logits: Tensor) -> Ranked:
+        """Rank `logits` [rows, vocabulary]."""
+        log_sums = logits.logsumexp(dim=-1)
+        best = logits.max(dim=-1)
+        return cls(logits, log_sums, best.indices.tolist(), (best.values - log_sums).tolist())
+
+    def rows(self, first: int, stop: int) -> Ranked:
+        """The same for some of the rows."""
+        part = slice(first, stop)
+        return Ranked(self.logits[part], self.log_sums[part], self.likeliest[part], self.logprobs[part])
+
+    def repeated(self, rows: int) -> Ranked:
+        """The only row as many times."""
+        logits, log_sums = self.logits.expand(rows, -1), self.log_sums.expand(rows)
+        return Ranked(logits, log_sums, self.likeliest * rows, self.logprobs * rows)
 
 
 @dataclass(frozen=True)
@@ -35,23 +66,23 @@ class Search:
     def __init__(self, rows: int, room: int, eot: int, length_penalty: float | None) -> None:
         self.rows, self.room, self.eot, self.length_penalty = rows, room, eot, length_penalty
         self.sampled: list[list[int]] = [[] for _ in range(rows)]
-        self.sum_logprobs = torch.zeros(rows)
+        self.sum_logprobs = [0.0] * rows
         self.sources = list(range(rows))
         """Which row each row goes on from, after `update`."""
         self.done = False
 
-    def update(self, logits: Tensor) -> None:
-        """Take `logits` [rows, vocabulary] (float32) and append a token to each row."""
-        self._choose(logits)
+    def update(self, ranked: Ranked) -> None:
+        """Take what may follow each row, and append a token to it."""
+        self._choose(ranked)
         if len(self.sampled[0]) >= self.room:
             self.done = True
 
-    def _choose(self, logits: Tensor) -> None:
+    def _choose(self, ranked: Ranked) -> None:
         raise NotImplementedError
 
     def candidates(self) -> list[Chosen]:
         """The texts to choose from."""
-        return [self._cut(row, float(total)) for row, total in zip(self.sampled, self.sum_logprobs, strict=True)]
+        return [self._cut(row, total) for row, total in zip(self.sampled, self.sum_logprobs, strict=True)]
 
     def best(self) -> Chosen:
         """The likeliest candidate for its length (``decoding.py``, `MaximumLikelihoodRanker`)."""
@@ -85,18 +116,21 @@ class SampleSearch(Search):
         super().__init__(rows, room, eot, length_penalty)
         self.temperature, self.generator = temperature, generator
 
-    def _choose(self, logits: Tensor) -> None:
-        if self.temperature == 0:
-            chosen = logits.argmax(dim=-1)
-        else:
-            probabilities = Categorical(logits=logits / self.temperature).probs
-            chosen = torch.multinomial(probabilities, 1, True, generator=self.generator).squeeze(-1)
-        logprobs = logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(dim=-1)
-        going = torch.tensor([not row or row[-1] != self.eot for row in self.sampled])
-        self.sum_logprobs += torch.where(going, logprobs.cpu(), 0.0)
-        for row, token, goes in zip(self.sampled, chosen.tolist(), going.tolist(), strict=True):
-            row.append(token if goes else self.eot)
+    def _choose(self, ranked: Ranked) -> None:
+        chosen, logprobs = (ranked.likeliest, ranked.logprobs) if self.temperature == 0 else self._drawn(ranked)
+        for index, row in enumerate(self.sampled):
+            if row and row[-1] == self.eot:
+                row.append(self.eot)
+            else:
+                row.append(chosen[index])
+                self.sum_logprobs[index] += logprobs[index]
         self.done = all(row[-1] == self.eot for row in self.sampled)
+
+    def _drawn(self, ranked: Ranked) -> tuple[list[int], list[float]]:
+        probabilities = Categorical(logits=ranked.logits / self.temperature).probs
+        drawn = torch.multinomial(probabilities, 1, True, generator=self.generator)
+        logprobs = ranked.logits.gather(1, drawn).squeeze(1) - ranked.log_sums
+        return drawn.squeeze(1).tolist(), logprobs.tolist()
 
 
 class BeamSearch(Search):
@@ -109,9 +143,9 @@ class BeamSearch(Search):
         self.max_candidates = round(beams * (patience or 1.0))
         self.finished: dict[tuple[int, ...], float] = {}
 
-    def _choose(self, logits: Tensor) -> None:
-        values, ids = (logits - logits.logsumexp(dim=-1, keepdim=True)).topk(self.rows + 1, dim=-1)
-        totals = (self.sum_logprobs[:, None] + values.cpu()).tolist()
+    def _choose(self, ranked: Ranked) -> None:
+        values, ids = (ranked.logits - ranked.log_sums[:, None]).topk(self.rows + 1, dim=-1)
+        totals = (torch.tensor(self.sum_logprobs)[:, None] + values.cpu()).tolist()
         scores: dict[tuple[int, ...], float] = {}
         sources: dict[tuple[int, ...], int] = {}
         for row, (row_totals, row_ids) in enumerate(zip(totals, ids.tolist(), strict=True)):
@@ -129,7 +163,7 @@ class BeamSearch(Search):
                 if len(going) == self.rows:
                     break
         self.sources = [sources[sequence] for sequence in going]
-        self.sum_logprobs = torch.tensor([scores[sequence] for sequence in going])
+        self.sum_logprobs = [scores[sequence] for sequence in going]
         self.sampled = [list(sequence) for sequence in going]
         for sequence in sorted(ended, key=lambda sequence: ended[sequence], reverse=True):
             if len(self.finished) >= self.max_candidates:
@@ -141,8 +175,8 @@ class BeamSearch(Search):
         """Finished beams, and the likeliest unfinished ones where they are too few."""
         finished = dict(self.finished)
         if len(finished) < self.rows:
-            for row in list(np.argsort(self.sum_logprobs.numpy()))[::-1]:
-                finished[(*self.sampled[row], self.eot)] = float(self.sum_logprobs[row])
+            for row in list(np.argsort(self.sum_logprobs))[::-1]:
+                finished[(*self.sampled[row], self.eot)] = self.sum_logprobs[row]
                 if len(finished) >= self.rows:
                     break
         return [self._cut(sequence, total) for sequence, total in finished.items()]
