@@ -20,20 +20,22 @@ FLOATS = ("avg_logprob", "compression_ratio", "no_speech_prob")
 
 
 def transcribe(model: Whisper, audio: NDArray[np.float32], options: TranscribeOptions) -> dict[str, Any]:
-    """`whisper.transcribe` of `audio`; before each decode above temperature 0 torch is seeded as wat documents it."""
+    """`whisper.transcribe` of `audio`; before each decode above temperature 0 torch is seeded as wat documents it.
+
+    Under the key ``decoded`` it also gives all that was decoded, tries that were given up too, as `DecodingResult`s.
+    """
     decode = model.decode
-    decodes = 0
+    decodes: list[whisper.DecodingResult] = []
 
     def seeded(segment: torch.Tensor, decoding: whisper.DecodingOptions) -> Any:
-        nonlocal decodes
-        decodes += 1
-        assert decodes <= 1000, "openai-whisper does not come to the end of this file"
+        assert len(decodes) < 1000, "openai-whisper does not come to the end of this file"
         frame = inspect.currentframe()  # this one <- decode_with_fallback <- transcribe, which knows the seek
         assert frame is not None and frame.f_back is not None and frame.f_back.f_back is not None
         if decoding.temperature > 0:
             seek = frame.f_back.f_back.f_locals["seek"]
             torch.manual_seed(sampling_seed(options.seed, seek, decoding.temperature))
-        return decode(segment, decoding)
+        decodes.append(decode(segment, decoding))
+        return decodes[-1]
 
     model.decode = seeded
     try:
@@ -65,7 +67,7 @@ def transcribe(model: Whisper, audio: NDArray[np.float32], options: TranscribeOp
             )
     finally:
         del model.decode
-    return result
+    return result | {"decoded": decodes}
 
 
 def assert_same(hearing: Hearing, reference: dict[str, Any]) -> None:

@@ -106,8 +106,10 @@ def test_the_set_holds_what_it_should(files: list[File], truths: list[dict[str, 
             windows.setdefault((file, segment["seek"]), []).extend(segment["tokens"])
     told = [tuple(tokens) for tokens in windows.values() if len(tokens) > 5]
     assert len(told) >= 10 and len(set(told)) == len(told)  # no window repeats another
-    sixties = [tokens[first : first + 60] for tokens in told for first in range(0, len(tokens), 60)]
-    assert all(len(set(part)) >= min(10, len(part) // 6) for part in sixties)  # ten distinct tokens in sixty
+    decoded = [result for truth in truths for result in truth["decoded"] if len(result.tokens) >= 60]
+    sixties = [result.tokens[n - 60 : n] for result in decoded for n in range(60, len(result.tokens) + 1)]
+    assert all(len(set(sixty)) >= 10 for sixty in sixties)  # of what was decoded, more than segments hold
+    assert sum(result.temperature == 0 for result in decoded) >= 3
     asked = [options for _, options in files]
     assert {options.task for options in asked} == {"transcribe", "translate"}
     assert {options.language is None for options in asked} == {True, False}
