@@ -27,23 +27,43 @@ pictures: .venv/ready-pictures build/browser/node_modules ## take the README's p
 films: .venv/ready-training ## render sample_media again (needs ffmpeg, flite, espeak-ng, festival, fluidsynth)
 	$(BIN)/python -m sample_media.make_films
 
+# How much of everything. make mini TRY=1 goes through the whole chain in minutes, on little and into build/mini/out.
+ifdef TRY
+UTTERANCES ?= 140
+JUDGED ?= 14
+EFFECTS ?= 2
+PIECES ?= 4
+JUDGED_EFFECTS ?= 1
+JUDGED_PIECES ?= 2
+STEPS ?= 20
+WINDOWS ?= 16
+MINI ?= build/mini/out
+endif
+UTTERANCES ?= 45000
+JUDGED ?= 700
+EFFECTS ?= 200
+PIECES ?= 700
+JUDGED_EFFECTS ?= 20
+JUDGED_PIECES ?= 60
+MINI ?= wat_cli/data
+VOICES := $(BIN)/python -m training.voices
+SOUNDS := $(BIN)/python -m training.sounds build/sounds
+ASR := $(BIN)/python -m training.asr
+
 speech: .venv/ready-training ## everything the embedded model hears said, in training and when judged
-	$(BIN)/python -m training.voices 45000 build/speech/grammar 1000000
-	$(BIN)/python -m training.voices 45000 build/speech/loose 2000000 --text loose
-	$(BIN)/python -m training.voices 700 build/speech/dev-grammar 900000000
-	$(BIN)/python -m training.voices 700 build/speech/dev-loose 910000000 --text loose
-	$(BIN)/python -m training.voices 400 build/speech/held-out 920000000 --voices held-out
-	$(BIN)/python -m training.voices 210 build/speech/ordinary 930000000 --text ordinary
+	$(VOICES) $(UTTERANCES) build/speech/grammar 1000000
+	$(VOICES) $(UTTERANCES) build/speech/loose 2000000 --text loose
+	$(VOICES) $(JUDGED) build/speech/dev-grammar 900000000
+	$(VOICES) $(JUDGED) build/speech/dev-loose 910000000 --text loose
+	$(VOICES) $(JUDGED) build/speech/held-out 920000000 --voices held-out
+	$(VOICES) 210 build/speech/ordinary 930000000 --text ordinary
 
 sounds: .venv/ready-training ## everything else it hears; ESC10=FOLDER adds ESC-10's clips
-	$(BIN)/python -m training.sounds build/sounds --split train --variants 200 --pieces 700 $(if $(ESC10),--esc10 $(ESC10))
-	$(BIN)/python -m training.sounds build/sounds --split tune --variants 20 --pieces 60
-	$(BIN)/python -m training.sounds build/sounds --split judge --variants 20 --pieces 60 $(if $(ESC10),--esc10 $(ESC10))
+	$(SOUNDS) --split train --variants $(EFFECTS) --pieces $(PIECES) $(if $(ESC10),--esc10 $(ESC10))
+	$(SOUNDS) --split tune --variants $(JUDGED_EFFECTS) --pieces $(JUDGED_PIECES)
+	$(SOUNDS) --split judge --variants $(JUDGED_EFFECTS) --pieces $(JUDGED_PIECES) $(if $(ESC10),--esc10 $(ESC10))
 
 POOLS := --speech build/speech --sounds build/sounds
-# STEPS, WINDOWS and MINI try the whole chain out in minutes: make mini STEPS=20 WINDOWS=16 MINI=build/mini/out
-ASR := $(BIN)/python -m training.asr
-MINI ?= wat_cli/data
 mini: speech sounds ## train the embedded model anew and put it into wat_cli/data (hours: see training/README.md)
 	mkdir -p build/mini
 	$(ASR) ctc --speech build/speech --out build/mini/ctc.pt $(if $(STEPS),--steps $(STEPS))
