@@ -129,6 +129,21 @@ def test_quiet_says_nothing_of_failures_either(wat: Wat, films: Path, tmp_path: 
     assert usage.code == 2 and "no such file or directory" in usage.err
 
 
+def test_the_sidecar_of_a_link_leads_to_the_link(wat: Wat, films: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "links"
+    folder.mkdir()
+    (folder / "other.wav").symlink_to(films / "talk.wav")
+    assert wat("caption", folder).code == 0
+    assert json.loads((folder / "other.json").read_text())["source"]["path"] == "other.wav"
+
+
+def test_an_empty_path_is_not_the_working_folder(wat: Wat, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(films)
+    result = wat("caption", "")
+    assert (result.code, result.out) == (2, "") and "empty" in result.err
+    assert not list(films.glob("*.srt"))
+
+
 def test_nothing_to_do_is_no_failure(wat: Wat, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     result = wat("caption", tmp_path / "empty")

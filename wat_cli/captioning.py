@@ -290,8 +290,8 @@ def shortfall(info: MediaInfo, track: AudioStream, heard: float) -> str:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    """`path` as seen from `folder`, so that a tree that is moved as a whole stays right."""
-    return os.path.relpath(path.resolve().parent / path.name, folder.resolve())
+    """`path` as seen from `folder`, so that a tree that is moved as a whole stays right; a link stays a link."""
+    return os.path.relpath(path.parent.resolve() / path.name, folder.resolve())
 
 
 def _labels(hearing: Hearing) -> tuple[str, ...]:

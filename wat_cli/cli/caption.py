@@ -232,6 +232,8 @@ def _discover(paths: list[str], options: RunOptions) -> Discovery:
     from wat_cli.media import holds_audio
 
     from_list = options.batch.null or "-" in paths
+    if "" in paths:  # of a variable that a script never set; a path it would be, that of the working folder
+        raise UsageError("a path is empty; . is the working folder")
     named = [Path(path) for path in paths if path != "-"]
     if not named and not from_list:
         raise UsageError("no paths given: name files or folders, or - to read a list of them from standard input")
