@@ -133,6 +133,11 @@ def test_a_switch_takes_no_other_value() -> None:
         familiar(["--tags=maybe"], SWITCHES, VALUED)
 
 
+@pytest.mark.parametrize("tokens", ["-1", "", "0, 51865", "-1,220"])
+def test_token_ids_by_comma_are_taken(tokens: str) -> None:
+    assert TranscribeOptions(suppress_tokens=tokens, patience=0.2, length_penalty=1.0).suppress_tokens == tokens
+
+
 def test_names_are_hyphenated() -> None:
     assert option_name("no_speech_threshold") == "--no-speech-threshold"
 
@@ -146,6 +151,15 @@ def test_names_are_hyphenated() -> None:
         lambda: TranscribeOptions(language="Klingon"),
         lambda: TranscribeOptions(task="sing"),
         lambda: TranscribeOptions(patience=2.0, beam_size=None),
+        lambda: TranscribeOptions(patience=0.0),
+        lambda: TranscribeOptions(patience=0.05),
+        lambda: TranscribeOptions(patience=float("nan")),
+        lambda: TranscribeOptions(beam_size=0),
+        lambda: TranscribeOptions(best_of=0),
+        lambda: TranscribeOptions(length_penalty=1.5),
+        lambda: TranscribeOptions(suppress_tokens="x"),
+        lambda: TranscribeOptions(suppress_tokens="1,,2"),
+        lambda: TranscribeOptions(suppress_tokens="51866"),
         lambda: TagOptions(tags_threshold=1.5),
         lambda: TagOptions(sounds="loud"),
         lambda: ModelOptions(threads=-1),

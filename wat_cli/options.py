@@ -65,6 +65,10 @@ def _check(condition: bool, message: str) -> None:
         raise UsageError(message)
 
 
+VOCABULARY = 51866
+"""Tokens of the largest of Whisper's vocabularies (large-v3)."""
+
+
 @dataclass(frozen=True)
 class TranscribeOptions:
     """How speech is decoded: openai-whisper's options with its names, defaults and meanings."""
@@ -136,11 +140,24 @@ class TranscribeOptions:
             object.__setattr__(self, "language", code)
         self._check_shards()
         _check(self.temperature >= 0.0, f"--temperature {self.temperature}: it cannot be negative")
-        _check(self.patience is None or self.beam_size is not None, "--patience needs --beam-size")
+        self._check_search()
         _check(
             all(point >= 0 for point in self.clips),
             f"--clip-timestamps {self.clip_timestamps}: times cannot be negative",
         )
+
+    def _check_search(self) -> None:
+        """What openai-whisper refuses too, some of it only at the first window."""
+        beams, patience, penalty = self.beam_size, self.patience, self.length_penalty
+        _check(beams is None or beams >= 1, f"--beam-size {beams}: it is 1 or more, or None")
+        _check(self.best_of is None or self.best_of >= 1, f"--best-of {self.best_of}: it is 1 or more, or None")
+        _check(patience is None or beams is not None, "--patience needs --beam-size")
+        enough = patience is None or (0 < patience < 1000 and round((beams or 1) * patience) >= 1)
+        _check(enough, f"--patience {patience}: --beam-size times it must be 1 or more")
+        _check(penalty is None or 0 <= penalty <= 1, f"--length-penalty {penalty}: it lies between 0 and 1")
+        ids = [part.strip() for part in self.suppress_tokens.split(",")] if self.suppress_tokens else []
+        known = all(re.fullmatch("-1|[0-9]{1,6}", part) and int(part) < VOCABULARY for part in ids)
+        _check(known, f"--suppress-tokens {self.suppress_tokens}: token ids are expected, by comma, or -1")
 
     def _check_shards(self) -> None:
         if self.shards is None:
