@@ -29,6 +29,8 @@ EARLY_MS = 1500
 """A caption that begins this long before a sound is parted for it, if that is possible."""
 SOUNDS_IN_CUE = 2
 CUTS_TRIED = 4
+SWAPS_TRIED = 3
+"""Sounds that are asked to make way for another; where many crowd, more would take as long as hearing the file."""
 CAPTIONS_TRIED = 20
 """For a sound that goes on, this many captions after its onset are tried."""
 
@@ -113,7 +115,7 @@ class _Screen:
         times = self._times(sound)
         starts = {self.drafts[i].start for time in times for i in self._neighbours(replace(sound, onset=time))}
         others = [other for other, start in self._told.items() if start in starts]
-        return sorted(others, key=lambda other: -other.end)
+        return sorted(others, key=lambda other: -other.end)[:SWAPS_TRIED]
 
     def _swap(self, sound: _Sound, other: _Sound) -> bool:
         """Put `sound` where `other` is told and tell of that later; False, and nothing changed, where it cannot be."""
