@@ -129,6 +129,28 @@ def test_quiet_says_nothing_of_failures_either(wat: Wat, films: Path, tmp_path: 
     assert usage.code == 2 and "no such file or directory" in usage.err
 
 
+@pytest.mark.parametrize("option", ["--summary", "--log-json"])
+def test_no_log_is_written_over_another_file(wat: Wat, films: Path, option: str) -> None:
+    """Nor may a ``wat.toml`` that came with an archive name one of its films."""
+    film = films / "talk.wav"
+    before = film.read_bytes()
+    result = wat("caption", films, option, film)
+    assert result.code == 2 and "another kind" in result.err
+    assert film.read_bytes() == before and not list(films.glob("*.srt"))
+    assert wat("caption", films, option, films).code == 2
+    assert wat("caption", films, option, films / "no/such/folder").code == 2
+    for _ in range(2):  # its own it replaces, or goes on with
+        assert wat("caption", films, option, films / "log").code == 0
+    (films / "log").write_bytes(b"")
+    assert wat("caption", films, option, films / "log").code == 0
+
+
+def test_a_summary_on_standard_output(wat: Wat, films: Path) -> None:
+    result = wat("caption", films, "--quiet", "--summary", "-")
+    assert result.code == 0 and json.loads(result.out)["files"]["written"] == 2
+    assert wat("caption", films, "--summary", "-", "--log-json", "-").code == 2
+
+
 def test_the_sidecar_of_a_link_leads_to_the_link(wat: Wat, films: Path, tmp_path: Path) -> None:
     folder = tmp_path / "links"
     folder.mkdir()

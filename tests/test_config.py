@@ -103,7 +103,7 @@ def test_every_option_can_be_set_in_each_place(wat: Wat, home: Path, monkeypatch
     assert set(declared()) == set(defaults)
     for name, option in declared().items():
         text = (option.choices or ("2",))[-1]
-        value: Any = {bool: not defaults[name], int: 9, float: 1.5, Path: "x"}.get(option.kind, text)
+        value: Any = {bool: not defaults[name], int: 9, float: 1.0, Path: "x"}.get(option.kind, text)
         value = {"language": "de", "output_format": "vtt", "tags_threshold": 0.5}.get(name, value)
         file = home / "own.toml"
         file.write_text(f"{name} = {json.dumps(value)}\n")

@@ -79,7 +79,7 @@ OWN = {
     "together": {"batch", "captioning", "discovery", "media"},
     "failures": {"batch", "checkpoints"},
     "hook": {"batch", "errors"},
-    "journal": {"errors", "discovery", "batch", "outputs"},
+    "journal": {"errors", "discovery", "batch", "options", "outputs"},
     "review": {
         "errors",
         "options",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import resources
@@ -15,11 +16,14 @@ from typing import Any, TextIO
 import wat_cli
 from wat_cli.batch import Outcome, Progress, Report, Status
 from wat_cli.discovery import Job
-from wat_cli.errors import ExitCode, OutputError, shown
+from wat_cli.errors import ExitCode, OutputError, UsageError, shown
+from wat_cli.options import STDOUT
 from wat_cli.outputs import replace_file
 
 VERSION = 1
 """Version of a line's layout."""
+LINE_START, SUMMARY_START = b'{"version": ', b'{\n "version": '
+"""What a log and a summary begin with."""
 
 
 def schema() -> dict[str, Any]:
@@ -27,6 +31,27 @@ def schema() -> dict[str, Any]:
     text = resources.files("wat_cli").joinpath("data/log.schema.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text)
     return document
+
+
+def require_own(path: Path, option: str, start: bytes) -> None:
+    """Make sure that `path`, given with `option`, can be written and is no file of another kind.
+
+    Raises `UsageError` for a file that does not begin with `start`, a folder, or a path in a folder that is not there.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {shown(path)}: cannot be written (its folder is not there)")
+    if path.is_dir():
+        raise UsageError(f"{option} {shown(path)}: that is a folder")
+    if path.is_file() and (head := _head(path, len(start))) and head != start:
+        raise UsageError(f"{option} {shown(path)}: a file of another kind stands there, which stays as it is")
+
+
+def _head(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(size)
+    except OSError as error:
+        raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})") from error
 
 
 def file_entry(outcome: Outcome) -> dict[str, Any]:
@@ -94,7 +119,7 @@ class Summary(Progress):
         self._path, self._begun = path, datetime.now(UTC)
 
     def ended(self, report: Report, exit_code: ExitCode) -> None:
-        """Write it, whole or not at all. Raises `OutputError`."""
+        """Write it, whole or not at all, or print it. Raises `OutputError`."""
         document = {
             "version": VERSION,
             "wat": wat_cli.__version__,
@@ -105,7 +130,12 @@ class Summary(Progress):
             "partly": [file_entry(o) for o in report.outcomes if o.status is Status.PARTLY],
             "skipped": [file_entry(o) for o in report.outcomes if o.status is Status.SKIPPED and not o.up_to_date],
         }
+        text = json.dumps(document, indent=1) + "\n"
+        if self._path == STDOUT:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
         try:
-            replace_file(self._path, (json.dumps(document, indent=1) + "\n").encode())
+            replace_file(self._path, text.encode())
         except OSError as error:
             raise OutputError(f"--summary {shown(self._path)}: cannot be written ({error.strerror})") from error

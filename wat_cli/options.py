@@ -435,7 +435,9 @@ class BatchOptions:
     log_json: Path | None = option(
         None, "Write a JSON line for each event of the run; - for standard output.", panel="Run", fingerprint=False
     )
-    summary: Path | None = option(None, "Write what the run came to, as JSON.", panel="Run", fingerprint=False)
+    summary: Path | None = option(
+        None, "Write what the run came to, as JSON; - for standard output.", panel="Run", fingerprint=False
+    )
     on_file: str | None = option(
         None,
         "Command to run after each file that was written or failed; {} in it is the file's path. No shell.",
@@ -541,8 +543,8 @@ class RunOptions:
             _check(words or not getattr(captions, name), f"--{name.replace('_', '-')} needs --word-timestamps")
         one = self.batch.scheduler is None or (len(self.model.devices) == 1 and self.model.device != "all")
         _check(one, "--scheduler takes one --device: start a worker of the cluster for each")
-        one_stream = not (self.output.to_stdout and self.batch.log_json == STDOUT)
-        _check(one_stream, "--output-dir - and --log-json - cannot both have standard output")
+        streams = (self.output.output_dir, self.batch.log_json, self.batch.summary).count(STDOUT)
+        _check(streams < 2, "standard output is for one of --output-dir -, --log-json - and --summary -")
         silence = self.transcribe.hallucination_silence_threshold
         _check(words or silence is None, "--hallucination-silence-threshold needs --word-timestamps")
 

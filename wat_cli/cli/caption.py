@@ -116,6 +116,7 @@ def _run(paths: list[str], options: RunOptions) -> ExitCode:
     policy.resolve(options.tags)
     if options.batch.on_file is not None:
         words_of(options.batch.on_file)
+    _check_records(options)
     found = _discover(paths, options)
     if options.output.to_stdout:
         return _to_stdout(found, options)
@@ -206,6 +207,18 @@ def _terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _check_records(options: RunOptions) -> None:
+    """Raise `UsageError` where the log or the summary would be written over something else, or cannot be."""
+    from wat_cli.journal import LINE_START, SUMMARY_START, require_own
+
+    for path, option, start in (
+        (options.batch.log_json, "--log-json", LINE_START),
+        (options.batch.summary, "--summary", SUMMARY_START),
+    ):
+        if path is not None and path != STDOUT:
+            require_own(path, option, start)
 
 
 def _records(options: RunOptions, stack: ExitStack) -> Iterator[Progress]:
