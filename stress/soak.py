@@ -13,8 +13,8 @@ WARM_UP = 0.1
 """Share of the files after which memory and open files count as settled."""
 GROWTH = 48 << 20
 """Bytes by which the lowest tenth of the resident memory may be higher in the second half of a run."""
-SPREAD = 2
-"""Open files by which the halves of a run may differ at most: how many files are in work just then is chance."""
+SPREAD = 5
+"""Open files by which the median may be higher in the second half of a run: how many are in work is chance."""
 
 
 def make_media(folder: Path, files: int = 2000) -> Path:
@@ -35,13 +35,13 @@ def prove(films: Path, rows: int = 20, program: Program | None = None) -> Result
     hold([entry["status"] for entry in ended] == ["written"] * count, "not every file was written")
     samples = [event for event in events(run.trace) if event.what in ("file", "end")]
     hold(len(samples) == count + 1, f"{len(samples)} samples of {count} files")
-    # files are heard several at once, so that what is open varies: its bounds must not move
+    # files are heard several at once, so that what is open varies; what leaks adds up, and is still open at the end
     settled = samples[round(WARM_UP * count) : count]
     halves = settled[: len(settled) // 2], settled[len(settled) // 2 :]
     # memory goes up and down with what is in work; what is held for good is what it goes down to
     early, late = (statistics.quantiles([s.resident for s in half], n=10)[0] for half in halves)
     hold(late - early <= GROWTH, f"resident memory grew from {early / 2**20:.0f} to {late / 2**20:.0f} MiB")
-    before, after = (max(sample.files for sample in half) for half in halves)
+    before, after = (round(statistics.median(sample.files for sample in half)) for half in halves)
     hold(after <= before + SPREAD, f"open files grew from {before} to {after}")
     hold(samples[-1].files <= samples[0].files, f"{samples[-1].files} files open at the end")
     audio = sum(entry["audio_seconds"] for entry in ended)
@@ -49,7 +49,7 @@ def prove(films: Path, rows: int = 20, program: Program | None = None) -> Result
         f"{count:,} files of 2 to 5.5 s in one run ({seconds:.0f} s, {audio:,.0f} s of audio) that tells what it holds "
         f"whenever a file begins. Resident memory: {early / 2**20:.0f} MiB in the first half, {late / 2**20:.0f} MiB "
         f"in the second (a tenth of the samples lie below), {samples[-1].peak / 2**20:.0f} MiB at the peak. Open "
-        f"files: at most {before} in the first half, {after} in the second, {samples[-1].files} at the end."
+        f"files: {before} in the first half (median), {after} in the second, {samples[-1].files} at the end."
     )
     step = max(1, count // rows)
     table = [
