@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -303,6 +306,24 @@ def test_an_interrupt_leaves_the_scheduler_usable(
     with pytest.raises(KeyboardInterrupt):
         engine.hear(Samples(files[5][0]), files[5][1], progress=interrupt)
     assert_same(engine.hear(Samples(files[1][0]), files[1][1]), truths[1])
+
+
+def test_nothing_of_a_file_stays_after_it_was_heard(model: Whisper, files: list[File]) -> None:
+    engine = Engine(WhisperAT(model), slots=2)
+    gone = []
+    gc.disable()  # what only the collector frees piles up meanwhile: over a megabyte a file
+    try:
+        for audio, options in (files[1], files[7]):
+            pcm = Samples(audio)
+            gone.append(weakref.ref(pcm))
+            engine.hear(pcm, options)
+            del pcm
+        deadline = time.monotonic() + 5  # the engine's thread ends a moment after the last file
+        while time.monotonic() < deadline and any(there() is not None for there in gone):
+            time.sleep(0.01)
+        assert [there() for there in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 def decoded(film: Path) -> NDArray[np.float32]:

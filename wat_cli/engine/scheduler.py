@@ -116,6 +116,9 @@ class Engine:
                 for ticket in tickets:
                     ticket.error = ticket.error or error
                 raise
+            finally:
+                for ticket in tickets:  # they hold each other, and with that the file's features
+                    ticket.siblings = ()
         if tickets[0].error is not None:
             raise tickets[0].error
         return shards.hearing([ticket.segments or () for ticket in tickets])

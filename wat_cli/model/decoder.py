@@ -26,6 +26,9 @@ _ROWS = 8
 _FRAMES = 1500
 """Rows of an encoded window."""
 
+_SHORT = 4
+"""Length of a prompt without text before it, padded."""
+
 _STRIDE = 32
 """Texts are padded to a multiple of so many tokens: oneDNN compiles its kernels for each shape that it meets."""
 
@@ -134,7 +137,7 @@ class SlotDecoder:
         """Read a prompt of one slot into the self-attention caches of `group` rows; gives its logits."""
         length = len(tokens)
         # what follows a prompt does not change what it says: padding keeps the number of shapes, each compiled, small
-        padded = self._rounded(length)
+        padded = _SHORT if length <= _SHORT else self._rounded(length)
         ids = torch.tensor([*tokens, *[0] * (padded - length)], device=self.model.device)
         x = self._embedded(ids, slice(padded))
         for index, layer in enumerate(self.layers):
