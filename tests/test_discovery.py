@@ -268,6 +268,18 @@ def test_clashes_through_links_are_found(tree: Tree) -> None:
     assert sources(found, root) == ["link/a.mp4"]
 
 
+def test_outputs_do_not_leave_their_folder_through_links(tree: Tree) -> None:
+    root = tree("in/a.mp4", "in/sub/b.mp4", "in/near/c.mp4", "in/round/d.mp4", "secret/x", "out/real/x")
+    (root / "out/sub").symlink_to("../secret")
+    (root / "out/near").symlink_to("real")
+    (root / "out/round").symlink_to("round")  # leads nowhere
+    found = discover([root / "in"], never, output_dir=root / "out")
+    assert sources(found, root) == ["in/a.mp4", "in/near/c.mp4", "in/round/d.mp4"]  # writing the last one fails
+    assert "sub leads out of it" in next(item for item in found.refused if item.path.name == "b.mp4").reason
+    (root / "link").symlink_to("out")  # which a user may name
+    assert len(discover([root / "in/a.mp4"], never, output_dir=root / "link").jobs) == 1
+
+
 @pytest.mark.parametrize(("folds", "left"), [(False, 4), (True, 0)])
 def test_case_counts_where_the_file_system_counts_it(tree: Tree, folds: bool, left: int) -> None:
     root = tree("Talk.mkv", "talk.mp4", "stra\u00dfe.mp4", "STRASSE.mkv")

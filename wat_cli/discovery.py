@@ -134,6 +134,9 @@ def discover(
         found += [Refused(path, problem, failed=True)] if problem else walk.visit(path)
     refused = [item for item in found if isinstance(item, Refused)]
     jobs = [_job(item, output_dir, names) for item in found if isinstance(item, _Found)]
+    if output_dir is not None:
+        jobs, outside = _within(jobs, output_dir)
+        refused += outside
     jobs, clashes = _without_clashes(jobs, folds_case or _folds_case)
     return Discovery(tuple(jobs), (*refused, *clashes))
 
@@ -141,6 +144,20 @@ def discover(
 def _job(found: _Found, output_dir: Path | None, names: str) -> Job:
     folder = found.folder if output_dir is None else output_dir / found.inside
     return Job(found.source, Outputs(folder, found.source.stem if names == "stem" else found.source.name))
+
+
+def _within(jobs: list[Job], output_dir: Path) -> tuple[list[Job], list[Refused]]:
+    """The jobs whose outputs stay in `output_dir`, and the others: a link in it may lead anywhere."""
+    root = os.path.realpath(output_dir)  # links in circles are no error to it
+    folders = {job.outputs.folder for job in jobs}
+    inside = {folder: Path(os.path.realpath(folder)).is_relative_to(root) for folder in folders}
+    reason = "its outputs would leave --output-dir: {} leads out of it through a link"
+    refused = [
+        Refused(job.source, reason.format(shown(job.outputs.folder)), failed=True)
+        for job in jobs
+        if not inside[job.outputs.folder]
+    ]
+    return [job for job in jobs if inside[job.outputs.folder]], refused
 
 
 def _problem(path: Path) -> str | None:
