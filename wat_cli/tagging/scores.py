@@ -20,8 +20,11 @@ LOWEST, HIGHEST = logit(0.025), logit(0.995)
 
 SCENE_SLACK = 1.5
 """Logits by which a two-second score may exceed its ten-second one."""
-ABRUPT_SLACK = 3.0
+ABRUPT_SLACK = 4.5
 """The same for abrupt sounds, which are diluted in a long decision."""
+
+BRIEF = 0.5
+"""Logits that a sustained sound must be surer by where it is over in a second."""
 
 EDGE = 3
 """Steps to either side within which a two-second decision still hears a sound's edge."""
@@ -91,7 +94,7 @@ def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
 def shaped(curve: Curve, sustained: bool) -> Curve:
     """A group's curve made ready for thresholds: blips smoothed away in sustained sounds, edges made steep."""
     if sustained:
-        curve = _median_of_three(curve)
+        curve = np.maximum(_median(curve, 5), _median(curve, 3) - np.float32(BRIEF))
     return _sharpened(curve)
 
 
@@ -127,7 +130,7 @@ def opened(curve: Curve, steps: int) -> Curve:
     return highest(lowest, steps - 1, 0)
 
 
-def _median_of_three(curve: Curve) -> Curve:
-    before, after = np.concatenate((curve[:1], curve[:-1])), np.concatenate((curve[1:], curve[-1:]))
-    low, high = np.minimum(before, after), np.maximum(before, after)
-    return np.maximum(low, np.minimum(high, curve))
+def _median(curve: Curve, steps: int) -> Curve:
+    padded = np.pad(curve, steps // 2, mode="edge")
+    median: Curve = np.median(np.lib.stride_tricks.sliding_window_view(padded, steps), axis=1).astype(np.float32)
+    return median
