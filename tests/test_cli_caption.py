@@ -293,6 +293,13 @@ def test_what_failed_can_be_tried_again_alone(wat: Wat, films: Path) -> None:
     assert wat("caption", films, "-f", "srt", "--retry-failed").code == 0
 
 
+def test_what_still_stands_in_its_own_way_still_fails(wat: Wat, films: Path) -> None:
+    write_wav(films / "talk.flac")
+    assert wat("caption", films).code == 1
+    again = wat("caption", films, "--retry-failed")
+    assert again.code == 1 and "2 failed" in again.err and "show.wav" not in again.err
+
+
 # --- for programs -----------------------------------------------------------------------------------------------------
 
 

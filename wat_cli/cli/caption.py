@@ -259,7 +259,8 @@ def _discover(paths: list[str], options: RunOptions) -> Discovery:
         from wat_cli.failures import failed_before
 
         again = tuple(job for job in found.jobs if failed_before(job.source))
-        return dataclasses.replace(found, jobs=again, refused=())
+        still = tuple(item for item in found.refused if item.failed and failed_before(item.path))
+        return dataclasses.replace(found, jobs=again, refused=still)
     return found
 
 
