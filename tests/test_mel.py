@@ -85,3 +85,20 @@ def test_a_clip_cuts_the_window_and_pads_with_zeros() -> None:
     assert mel[:, 250:].eq(0).all()
     whole = log_mel_spectrogram(audio, 80, padding=N_SAMPLES)
     torch.testing.assert_close(mel[:, :250], whole[:, 301:551], atol=1e-5, rtol=0)
+
+
+def test_transforms_come_in_few_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MKL keeps buffers for each length: two hundred kilobytes for every file of a night."""
+    lengths, transform = set(), torch.stft
+
+    def counted(samples: torch.Tensor, *given: object, **named: object) -> torch.Tensor:
+        lengths.add(samples.shape[0])
+        return transform(samples, *given, **named)
+
+    monkeypatch.setattr(torch, "stft", counted)
+    for size in range(40, 3000, 37):
+        samples = np.ones(size * 160, dtype=np.float32)
+        maximum = LogMelMaximum(80)
+        maximum.feed(samples)
+        window_mel(lambda start, stop, samples=samples: samples[start:stop], 0, size, maximum.value, 80)
+    assert len(lengths) <= 3000 / 250

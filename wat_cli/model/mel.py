@@ -25,6 +25,9 @@ SILENCE = 1e-10
 _CHUNK_FRAMES = 3000
 """Frames transformed at once while the maximum is taken; bounds memory."""
 
+_STRIDE = 250
+"""Fewer frames are padded to a multiple of so many: MKL keeps buffers for each length of a transform that it met."""
+
 ReadPcm = Callable[[int, int], NDArray[np.float32]]
 """read(start, stop) -> samples in [-1, 1]; clipped to what exists, never padded."""
 
@@ -36,10 +39,13 @@ def content_frames(samples: int) -> int:
 
 def _mel_power(samples: Tensor, n_mels: int) -> Tensor:
     """Mel power [n_mels, frames] of every full frame in `samples` [n]; frame 0 is centred `EDGE` samples in."""
+    frames = (samples.shape[0] - N_FFT) // HOP_LENGTH + 1
+    padded = N_FFT + (-(-frames // _STRIDE) * _STRIDE - 1) * HOP_LENGTH
+    samples = torch.nn.functional.pad(samples, (0, padded - samples.shape[0]))
     window = torch.hann_window(N_FFT, device=samples.device)
     stft = torch.stft(samples, N_FFT, HOP_LENGTH, window=window, center=False, return_complex=True)
     filters: Tensor = mel_filters(samples.device, n_mels)
-    return filters @ (stft.abs() ** 2)
+    return (filters @ (stft.abs() ** 2))[:, :frames]
 
 
 class LogMelMaximum:
