@@ -10,6 +10,7 @@ from torch import Tensor
 from whisper.model import Whisper
 from whisper.tokenizer import get_tokenizer
 
+from wat_cli.errors import UsageError
 from wat_cli.model.decoding import BatchDecoder, Text, Try
 
 PROMPTS: tuple[tuple[int, ...], ...] = ((), (2159, 318, 257), tuple(range(1000, 1300)), (11, 13))
@@ -113,3 +114,9 @@ def test_texts_do_not_depend_on_what_shares_the_batch(
         assert text.no_speech_prob == pytest.approx(truth.no_speech_prob, abs=1e-4)
         assert text.compression_ratio == truth.compression_ratio
     assert len({token for truth in truths for token in truth.tokens}) > 60
+
+
+def test_a_token_that_the_model_does_not_have_is_named(model: Whisper) -> None:
+    tokens = model.dims.n_vocab
+    with pytest.raises(UsageError, match=f"--suppress-tokens {tokens}: this model has the tokens 0 to {tokens - 1}"):
+        BatchDecoder(model, torch.float32).start(0, attempt(model, "en", suppress_tokens=f"-1,{tokens}"))

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from whisper.tokenizer import Tokenizer
 
+from wat_cli.errors import UsageError
+
 MAX_INITIAL_TIMESTAMP = 50
 """Latest first timestamp, in steps of 0.02 s: openai-whisper's ``max_initial_timestamp`` of 1 s."""
 
@@ -30,9 +32,15 @@ class Rules:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, suppress_tokens: str, vocabulary: int, device: torch.device) -> Rules:
-        """`suppress_tokens` as openai-whisper reads it: ids by comma, -1 for its list of non-speech tokens."""
+        """`suppress_tokens` as openai-whisper reads it: ids by comma, -1 for its list of non-speech tokens.
+
+        Raises UsageError for an id that the `vocabulary` does not have.
+        """
+        barred = suppressed(tokenizer, suppress_tokens)
+        if strangers := [token for token in barred if token >= vocabulary]:
+            raise UsageError(f"--suppress-tokens {strangers[0]}: this model has the tokens 0 to {vocabulary - 1}")
         bias = torch.zeros(vocabulary)
-        bias[suppressed(tokenizer, suppress_tokens)] = -torch.inf
+        bias[barred] = -torch.inf
         first_bias = bias.clone()
         first_bias[[*tokenizer.encode(" "), tokenizer.eot]] = -torch.inf
         return cls(bias.to(device), first_bias.to(device), tokenizer.eot, tokenizer.timestamp_begin)
