@@ -22,7 +22,6 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
-import joblib
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
