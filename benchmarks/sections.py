@@ -165,7 +165,11 @@ def text(plan: Plan) -> str:
         same = _same_texts(one, reference) if reference is not None and reference.counts else "-"
         lines.append([one.row.name, seconds_of(one), str(len(one.tokens)), str(words), same])
     head = ["", "seconds", "windows with text", "words", "films with openai-whisper's text"]
-    return f"{len(films)} films, `mini`, defaults but for greedy decoding.\n\n" + table(head, lines) + note
+    about = (
+        f"{len(films)} films, `mini`, defaults but for greedy decoding. `wat` keeps the container's clock: the samples of "
+        "`island.mkv`, whose audio starts late, are others to it than to `whisper.load_audio`.\n\n"
+    )
+    return about + table(head, lines) + note
 
 
 def _same_texts(one: Measured, reference: Measured) -> str:
