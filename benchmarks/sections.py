@@ -166,8 +166,8 @@ def text(plan: Plan) -> str:
         lines.append([one.row.name, seconds_of(one), str(len(one.tokens)), str(words), same])
     head = ["", "seconds", "windows with text", "words", "films with openai-whisper's text"]
     about = (
-        f"{len(films)} films, `mini`, defaults but for greedy decoding. `wat` keeps the container's clock: the samples of "
-        "`island.mkv`, whose audio starts late, are others to it than to `whisper.load_audio`.\n\n"
+        f"{len(films)} films, `mini`, defaults but for greedy decoding. `wat` keeps the container's clock: the samples "
+        "of `island.mkv`, whose audio starts late, are others to it than to `whisper.load_audio`.\n\n"
     )
     return about + table(head, lines) + note
 
