@@ -58,11 +58,7 @@ class Flow:
     def cut(self, first: int, stop: int) -> Flow:
         """The units ``[first, stop)`` as a flow."""
         spaces = (*self.spaces[first : stop - 1], False)
-        part = Flow(self.texts[first:stop], spaces, self.starts[first:stop], self.ends[first:stop], self.word_timed)
-        origin = self.columns[first]
-        starts = [column - origin for column in self.columns[first:stop]]
-        part.__dict__["columns"] = (*starts, self.wide(first, stop))  # known already, and dear for long texts
-        return part
+        return Flow(self.texts[first:stop], spaces, self.starts[first:stop], self.ends[first:stop], self.word_timed)
 
     def __add__(self, other: Flow) -> Flow:
         """Two flows joined by a space."""

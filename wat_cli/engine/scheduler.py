@@ -95,7 +95,7 @@ class Engine:
         """Hear one file: its segments, its language, and with `tags` the tag track.
 
         Waits until it is heard; other threads' files share the models meanwhile. `progress` is told how many seconds of
-        the file are done, by whichever thread drives. What `notebook` recalls is not heard again, and what is heard is
+        the file are done, by the engine's thread. What `notebook` recalls is not heard again, and what is heard is
         kept in it. Raises UsageError for a language that the model does not know.
         """
         with alone():
@@ -130,11 +130,11 @@ class Engine:
             while self._at_work():
                 self._turn()
         except BaseException as error:  # told to all who wait
-            with self._turns:
+            with self._turns:  # until all are told, nobody starts another thread
+                for ticket in [*self._arrivals, *self._slots]:
+                    if ticket is not None:
+                        self._fail(ticket, error)
                 self._driven = False
-                inside = [*self._arrivals, *(ticket for ticket in self._slots if ticket is not None)]
-            for ticket in inside:
-                self._fail(ticket, error)
 
     def _at_work(self) -> bool:
         """Whether there are files still, but for those that nobody waits for any more."""

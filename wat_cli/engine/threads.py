@@ -2,7 +2,7 @@
 
 OpenMP keeps a team of threads for every thread that once computed with one, as long as that lives. Once all teams
 together have more threads than there are cores, their members no longer wait a moment for the next product but go to
-sleep after each (libgomp's throttled spinning), and a decoder step of small products takes half as long again. So there
+sleep after each (libgomp's throttled spinning), and a decoder step of small products takes a quarter longer. So there
 is one team at a time: that of the engine's own thread. Others compute alone, or in a thread that ends.
 """
 

@@ -34,9 +34,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 def keep_heap_whole() -> None:
     """Have glibc keep the pages that freed tensors had, for the next ones; elsewhere nothing happens.
 
-    Left alone, glibc gives a block of megabytes back as soon as it is freed, in a heap for each thread, and a window is
-    encoded by asking for the same pages anew thousands of times, which took a quarter of the time. `trim_heap` gives
-    back what is not used after all. Where the environment tells glibc what to do, that holds.
+    Left alone, it keeps a heap for each thread, and what is freed between small blocks stays: a run over thousands of
+    short files grew. Made to give every tensor pages of its own, it asks for the same ones anew at each window, which
+    took a quarter of the time. So there is one heap, and `trim_heap` gives back what is not used after all. Where the
+    environment tells glibc what to do, that holds.
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return
@@ -48,6 +49,6 @@ def keep_heap_whole() -> None:
 
 
 def trim_heap() -> None:
-    """Give back the freed pages that lie between used ones: without it a run grew by two megabytes a file."""
+    """Give back the freed pages that lie between used ones; without it short files came to hold a third more."""
     with contextlib.suppress(AttributeError, OSError):  # no glibc
         ctypes.CDLL(None).malloc_trim(0)

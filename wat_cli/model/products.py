@@ -3,8 +3,8 @@
 A Whisper's time goes into products of rows with fixed matrices. On a CPU the matrices are reordered once for oneDNN's
 kernels, which is two to three times faster than torch's own path for the few rows of a decoder step, and float32 stays
 float32. Three classes of precision, never mixed: exact (float32 on a CPU, float16 on a GPU, as openai-whisper
-computes), bfloat16, and int8 (weights by output channel, rows by their own largest value, so that no row's numbers
-depend on what shares the batch).
+computes), bfloat16 (a decoder step's products with published weights are no slower exact, and stay so), and int8
+(weights by output channel, rows by their own largest value, so that no row's numbers depend on what shares the batch).
 """
 
 from __future__ import annotations

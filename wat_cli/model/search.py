@@ -1,7 +1,7 @@
 """How one window's text is chosen: greedy, sampled candidates, or beams, as openai-whisper chooses (``decoding.py``).
 
-A `Search` holds the rows of one try at one window. Each step it is given what may follow its rows, best first, and
-says which token each row takes and which row it goes on from; at the end it picks its best row.
+A `Search` holds the rows of one try at one window. Each step it is given what may follow its rows, and says which
+token each row takes and which row it goes on from; at the end it picks its best row.
 """
 
 from __future__ import annotations
