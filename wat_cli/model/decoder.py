@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from whisper.model import ResidualAttentionBlock, Whisper
 
+from wat_cli.model.cross import CrossCaches
 from wat_cli.model.encoder import normed
 from wat_cli.model.products import Precision, Product, fused, product
 
@@ -87,12 +88,10 @@ class SlotDecoder:
         on_cpu = model.device.type == "cpu"
         logits = torch.float32 if dtype == torch.bfloat16 and on_cpu else dtype
         self.vocabulary = product(decoder.token_embedding.weight, None, logits, _ROWS)
-        self.cross_keys: list[Tensor] = []
-        """A layer each, [slots, heads, head width, 1500]: the order in which single queries read them fastest."""
-        self.cross_values: list[Tensor] = []
-        """[slots, heads, 1500, head width]."""
+        self.cross: list[CrossCaches] = []
+        """A layer each, of the windows."""
         self.keys: list[Tensor] = []
-        """[slots, group, heads, context, head width]."""
+        """A layer each, [slots, group, heads, context, head width]."""
         self.values: list[Tensor] = []
         self.reserve(slots, group)
 
@@ -103,15 +102,17 @@ class SlotDecoder:
         if (slots, group) == (self.slots, self.group):
             return
         dims, each = self.model.dims, self.head_width
-        self.cross_keys = self._grown(self.cross_keys, (slots, self.heads, each, dims.n_audio_ctx))
-        self.cross_values = self._grown(self.cross_values, (slots, self.heads, dims.n_audio_ctx, each))
+        shape = (self.heads, each, dims.n_audio_ctx)
+        self.cross = self.cross or [CrossCaches(*shape, self.precision, self.model.device) for _ in self.layers]
+        for cross in self.cross:
+            cross.reserve(slots)
         text = (slots, group, self.heads, dims.n_text_ctx, each)
         self.keys, self.values = self._grown(self.keys, text), self._grown(self.values, text)
         self.slots, self.group = slots, group
 
     def clear(self) -> None:
         """Give up all caches; `reserve` makes them anew."""
-        self.cross_keys, self.cross_values, self.keys, self.values = [], [], [], []
+        self.cross, self.keys, self.values = [], [], []
         self.slots = self.group = 0
 
     def _grown(self, caches: list[Tensor], shape: tuple[int, ...]) -> list[Tensor]:
@@ -127,10 +128,9 @@ class SlotDecoder:
     @torch.inference_mode()
     def load(self, slot: int, audio_features: Tensor) -> None:
         """Fill a slot's cross-attention cache from a window's `audio_features` [1500, width]."""
-        for index, layer in enumerate(self.layers):
+        for layer, cross in zip(self.layers, self.cross, strict=True):
             keys, values = layer.cross_kv(audio_features).view(-1, 2, self.heads, self.head_width).unbind(1)
-            self.cross_keys[index][slot] = keys.permute(1, 2, 0) * self.head_width**-0.5
-            self.cross_values[index][slot] = values.transpose(0, 1)
+            cross.load(slot, keys, values)
 
     @torch.inference_mode()
     def prefill(self, slot: int, tokens: Sequence[int], sot_index: int, group: int) -> Prefilled:
@@ -146,7 +146,7 @@ class SlotDecoder:
             self.values[index][slot, :group, :, :padded] = v
             x += layer.out(self._join(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
             (q,) = self._split(layer.cross_q(normed(layer.cross_ln, x)), 1)
-            x += layer.cross_out(self._join(self._attend_audio(index, slot, q)))
+            x += layer.cross_out(self._join(self.cross[index].attend(slot, q[None])[0]))
             x += layer.down(layer.up(normed(layer.mlp_ln, x), gelu=True))
         logits = self._logits(x[[sot_index, length - 1]])
         return Prefilled(last=logits[1:], at_sot=logits[:1])
@@ -206,14 +206,7 @@ class SlotDecoder:
     def _attend_run(self, index: int, run: Run, q: Tensor) -> Tensor:
         """Cross-attention of a run: the rows of a slot are the queries of one attention over its cache."""
         q = q.view(-1, run.group, self.heads, self.head_width).transpose(1, 2)
-        return self._attend_audio(index, run.slots, q).transpose(1, 2).reshape(-1, self.width)
-
-    def _attend_audio(self, index: int, slots: slice | int, q: Tensor) -> Tensor:
-        """Cross-attention of `q` [..., heads, queries, head width] over the caches of `slots`; gives its shape."""
-        keys, values = self.cross_keys[index][slots], self.cross_values[index][slots]
-        scores = torch.bmm(q.reshape(-1, *q.shape[-2:]).to(keys.dtype), keys.view(-1, *keys.shape[-2:]))
-        weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
-        return torch.bmm(weights, values.view(-1, *values.shape[-2:])).view(q.shape)
+        return self.cross[index].attend(run.slots.start, q).transpose(1, 2).reshape(-1, self.width)
 
     def _mask(self, places: Tensor, length: int) -> Tensor:
         """[rows, 1, length]: 0 where a row has a token, -inf past its place."""

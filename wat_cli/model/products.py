@@ -35,14 +35,19 @@ class Precision:
     """Of what runs through the layers, between products."""
     caches: torch.dtype
     """Of the decoder's keys and values."""
+    cross: torch.dtype
+    """Of the keys and values of a window in memory: uint8 for 8 bits with a scale and a zero for each row."""
 
     @classmethod
     def of(cls, products: torch.dtype, device: torch.device) -> Precision:
         """All formats that go with that of the products."""
-        exact = products in (torch.float32, torch.float16)
-        stream = products if exact else torch.float32
-        # a CPU attends to single rows no faster in bfloat16 than in float32
-        return cls(products, stream, stream if device.type == "cpu" else products)
+        if products in (torch.float32, torch.float16):
+            return cls(products, products, products, products)
+        if device.type != "cpu":
+            return cls(products, torch.float32, products, products)
+        # float16 is as short as bfloat16 and has three bits more; Whisper's keys and values fit, as on any GPU
+        cross = {torch.bfloat16: torch.float16, torch.int8: torch.uint8}[products] if has_fbgemm() else torch.float32
+        return cls(products, torch.float32, torch.float32, cross)
 
 
 class Product(Protocol):
@@ -87,9 +92,7 @@ class _Halved:
     @staticmethod
     def exact(weight: Tensor) -> bool:
         """Whether `weight` is the same in float16, and this torch has the kernels."""
-        if "fbgemm" not in torch.backends.quantized.supported_engines:
-            return False
-        return torch.equal(weight.half().to(weight.dtype), weight)
+        return has_fbgemm() and torch.equal(weight.half().to(weight.dtype), weight)
 
     def __call__(self, x: Tensor, gelu: bool = False) -> Tensor:
         y: Tensor = torch.ops.quantized.linear_dynamic_fp16(x.float(), self.weight)
@@ -137,9 +140,19 @@ def packed(weight: Tensor, dtype: torch.dtype, rows: int) -> Product:
     return _Packed(weight, None, dtype, rows)
 
 
+def has_fbgemm() -> bool:
+    """Whether this torch has FBGEMM's kernels."""
+    return "fbgemm" in torch.backends.quantized.supported_engines
+
+
 def has_onednn() -> bool:
     """Whether this torch computes with oneDNN on a CPU."""
     return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU has arithmetic for bfloat16, and this torch uses it."""
+    return has_onednn() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def fused(modules: Sequence[nn.Linear], dtype: torch.dtype, rows: int, sole: bool = False) -> Product:
@@ -179,7 +192,7 @@ def unsupported(dtype: torch.dtype, device: torch.device) -> str:
     if dtype == torch.float32:
         return ""
     try:
-        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if dtype == torch.bfloat16 and not has_bfloat16():
             return "this CPU has no arithmetic for bfloat16"
         trial = product(torch.eye(64), None, dtype, 8)(torch.ones(8, 64))
     except (RuntimeError, AttributeError) as error:
