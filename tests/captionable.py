@@ -74,6 +74,18 @@ def scenes(draw: st.DrawFn) -> tuple[list[Segment], list[SoundEvent], float]:
     return segments, sounds, end + draw(st.sampled_from([0.5, 3.0]))
 
 
+@st.composite
+def voiced(draw: st.DrawFn, segments: list[Segment]) -> list[tuple[float, float]] | None:
+    """Stretches in which somebody may speak, in order and apart, anywhere from before to after the segments."""
+    if draw(st.booleans()):
+        return None
+    begin = min((s.start for s in segments), default=0.0)
+    end = max((s.end for s in segments), default=0.0)
+    edges = sorted(draw(st.lists(st.floats(-0.2, 1.2), unique=True, max_size=12)))
+    times = [max(0.0, begin + edge * (end - begin)) for edge in edges]
+    return list(zip(times[::2], times[1::2], strict=False))
+
+
 options = st.builds(
     CaptionOptions,
     style=st.sampled_from(["default", "netflix", "plain"]),

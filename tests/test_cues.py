@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.captionable import options as any_options
-from tests.captionable import scenes, segment, sound, spoken
+from tests.captionable import scenes, segment, sound, spoken, voiced
 from wat_cli.captions.characters import clean_text
 from wat_cli.captions.cues import Layout, cues_from
 from wat_cli.captions.rules import Cue, broken_rules, rules_for
@@ -22,9 +23,13 @@ PLAIN = CaptionOptions(style="plain")
 
 
 def lay_out(
-    segments: list[Segment], sounds: list[SoundEvent] | None = None, duration: float = 60.0, **given: object
+    segments: list[Segment],
+    sounds: list[SoundEvent] | None = None,
+    duration: float = 60.0,
+    voices: list[tuple[float, float]] | None = None,
+    **given: object,
 ) -> Layout:
-    return cues_from(segments, sounds or [], duration, CaptionOptions(**given))  # type: ignore[arg-type]
+    return cues_from(segments, sounds or [], duration, CaptionOptions(**given), voices)  # type: ignore[arg-type]
 
 
 def shown(layout: Layout) -> list[tuple[int, int, str]]:
@@ -40,24 +45,26 @@ def words_of(cue: Cue) -> str:
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(scene=scenes(), options=any_options)
-def test_hard_rules_hold_and_no_text_is_lost(scene, options) -> None:
+@given(scene=scenes(), options=any_options, data=st.data())
+def test_hard_rules_hold_and_no_text_is_lost(scene, options, data) -> None:
     segments, sounds, duration = scene
-    layout = cues_from(segments, sounds, duration, options)
+    voices = data.draw(voiced(segments), "voices")
+    layout = cues_from(segments, sounds, duration, options, voices)
     duration_ms = max(round(duration * 1000), 1)
     assert [rule for rule in broken_rules(layout.cues, rules_for(options), duration_ms) if rule.hard] == []
-    once = cues_from(segments, sounds, duration, replace(options, highlight_words=False)).cues
+    once = cues_from(segments, sounds, duration, replace(options, highlight_words=False), voices).cues
     said = " ".join(clean_text(part.text) for part in segments)
     # Order is another test's: overlapping segments may be cut into each other
     assert Counter("".join("".join(words_of(cue) for cue in once).split())) == Counter("".join(said.split()))
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(scene=scenes(), options=any_options)
-def test_sounds_never_move_speech(scene, options) -> None:
+@given(scene=scenes(), options=any_options, data=st.data())
+def test_sounds_never_move_speech(scene, options, data) -> None:
     segments, sounds, duration = scene
     options = replace(options, highlight_words=False)
-    without, with_sounds = cues_from(segments, [], duration, options), cues_from(segments, sounds, duration, options)
+    voices = data.draw(voiced(segments), "voices")
+    without, with_sounds = (cues_from(segments, told, duration, options, voices) for told in ([], sounds))
     spoken_at = {cue.start_ms for cue in with_sounds.cues if cue.kind != "sound"}
     quiet = [cue for cue in without.cues if cue.kind != "sound"]
     assert {cue.start_ms for cue in quiet} <= spoken_at
@@ -69,13 +76,14 @@ def test_sounds_never_move_speech(scene, options) -> None:
 @given(scene=scenes(), options=any_options, data=st.data())
 def test_a_weaker_sound_takes_no_surer_ones_place(scene, options, data) -> None:
     segments, sounds, duration = scene
+    voices = data.draw(voiced(segments), "voices")
     scores = data.draw(st.permutations([0.3 + 0.02 * rank for rank in range(len(sounds))]), "scores")
     sounds = [replace(event, score=score) for event, score in zip(sounds, scores, strict=True)]
     duration = duration or max([0.001, *(part.end for part in (*segments, *sounds))])
     surest = sorted(sounds, key=lambda event: -event.score)
-    all_told = cues_from(segments, surest, duration, options).events
+    all_told = cues_from(segments, surest, duration, options, voices).events
     for count in range(len(sounds)):
-        for event in cues_from(segments, surest[:count], duration, options).events:
+        for event in cues_from(segments, surest[:count], duration, options, voices).events:
             assert event in all_told
 
 
@@ -97,6 +105,21 @@ def test_order_of_the_words_is_kept() -> None:
     text = "One two three, four five six. Seven eight nine ten eleven, twelve thirteen fourteen and fifteen sixteen."
     layout = lay_out([spoken(1.0, text), spoken(12.0, "And more.")])
     assert " ".join(words_of(cue) for cue in layout.cues) == text + " And more."
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_order_of_the_words_is_kept_wherever_voices_are(data) -> None:
+    lengths = data.draw(st.lists(st.sampled_from([0.0, 1.0, 5.0, 29.0]), max_size=4), "lengths")
+    segments, now = [], 0.0
+    for place, length in enumerate(lengths):
+        count = data.draw(st.integers(1, 12))
+        segments.append(segment(now, now + length, " ".join(f"{place}-{word}" for word in range(count))))
+        now += length + data.draw(st.sampled_from([0.0, 0.5, 3.0]))
+    layout = cues_from(segments, [], now + 1, DEFAULT, data.draw(voiced(segments), "voices"))
+    assert [word for cue in layout.cues for word in words_of(cue).split()] == " ".join(
+        part.text for part in segments
+    ).split()
 
 
 # --- times ----------------------------------------------------------------------------------------------------------
@@ -151,6 +174,15 @@ def test_a_little_haste_does_not_tear_sentences() -> None:
     assert [rule.rule for rule in layout.broken_rules] == ["reading-speed"]
 
 
+def test_a_caption_takes_time_from_the_next_one_of_its_segment() -> None:
+    first, second = "If the time was always low, our daughter found the voice,", "our daughter fell from the voice."
+    layout = lay_out([segment(4.64, 7.74, f" {first} {second}")])
+    assert [cue.text.replace("\n", " ") for cue in layout.cues] == [first, second]
+    assert layout.broken_rules == () and layout.cues[1].start_ms < 7740
+    apart = lay_out([segment(4.64, 6.58, first), segment(6.58, 7.74, second)])
+    assert apart.cues[1].start_ms == 6580, "when a segment starts is known"
+
+
 def test_captions_apart_stay_apart() -> None:
     layout = lay_out([segment(0, 0.2, " No."), segment(1.2, 3, " Of course not.")])
     assert [cue.text for cue in layout.cues] == ["No.", "Of course not."]
@@ -183,6 +215,38 @@ def test_a_segment_past_the_end_is_brought_inside() -> None:
 def test_long_speech_is_parted_where_it_pauses() -> None:
     layout = lay_out([spoken(0, "Wait for it and now", rate=2, pause_after={"it": 3.0})])
     assert [(cue.start_ms, cue.text) for cue in layout.cues] == [(0, "Wait for it"), (4500, "and now")]
+
+
+SLOW = segment(1, 29, " It there was no boat at the airport.")
+
+
+def test_a_caption_stands_where_the_voice_is() -> None:
+    assert shown(lay_out([SLOW], voices=[(26.4, 29)])) == [(26400, 29000, "It there was no boat at the airport.")]
+    assert shown(lay_out([SLOW], voices=[(0, 3.4), (40, 50)])) == [(1000, 3400, "It there was no boat at the airport.")]
+
+
+@pytest.mark.parametrize("voices", [None, [], [(30, 40)], [(0, 60)]])
+def test_a_caption_stands_where_its_segment_is_if_no_voice_says_otherwise(voices) -> None:
+    assert shown(lay_out([SLOW], voices=voices)) == shown(lay_out([SLOW]))
+
+
+def test_words_about_a_pause_are_parted_there() -> None:
+    pausing = segment(0, 20, " He sat down at the table. Then we all went home again.")
+    assert shown(lay_out([pausing], voices=[(0, 2.4), (17.2, 20)])) == [
+        (0, 2400, "He sat down at the table."),
+        (17200, 20000, "Then we all went home again."),
+    ]
+
+
+def test_voices_move_no_words_with_times_and_nothing_in_plain_style() -> None:
+    assert shown(lay_out([spoken(1, "You are here")], voices=[(2, 4)])) == shown(lay_out([spoken(1, "You are here")]))
+    assert shown(lay_out([SLOW], voices=[(26.4, 29)], style="plain")) == [(1000, 29000, SLOW.text.strip())]
+
+
+def test_a_persons_times_stay() -> None:
+    as_decoded = replace(SLOW, tokens=(50364 + 50, 400, 50364 + 1450))
+    assert shown(lay_out([as_decoded], voices=[(26.4, 29)]))[0][0] == 26400
+    assert shown(lay_out([replace(as_decoded, start=20.0)], voices=[(26.4, 29)]))[0][0] == 20000
 
 
 # --- sounds ---------------------------------------------------------------------------------------------------------
@@ -223,6 +287,14 @@ def test_a_full_caption_is_parted_for_a_sound_and_nothing_is_said_late() -> None
     assert layout.cues[0].start_ms == quiet.cues[0].start_ms
     assert [event.shown for event in layout.events] == [True]
     assert any(line.text.startswith("[Dog barking]") for cue in layout.cues for line in cue.lines)
+
+
+def test_a_caption_is_not_parted_at_times_that_are_guessed() -> None:
+    music = [sound(3.2, 9)]
+    assert shown(lay_out([SLOW], music))[0][2].endswith("It there was no boat at the airport.")
+    text = " The orchestra had never played as well as that, said the old conductor to us"
+    believable = lay_out([segment(1, 7, text)], [sound(4.5, 9)])
+    assert len(believable.cues) == 2 and believable.cues[1].lines[0].sound_length
 
 
 def test_a_sound_without_room_is_left_out_and_says_so() -> None:

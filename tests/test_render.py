@@ -23,10 +23,10 @@ LABELS = tuple(label.name for label in load_labels())
 SPEECH = " Hello there, and welcome."
 
 
-def music(seconds: float, start: float, end: float, probability: float) -> TagTrack:
-    """A tag track in which music sounds from `start` to `end`."""
+def sounding(seconds: float, label: str, start: float, end: float, probability: float) -> TagTrack:
+    """A tag track in which `label` sounds from `start` to `end`."""
     scores = np.full((round(seconds / TAG_HOP), len(LABELS)), 0.001, np.float32)
-    scores[round(start / TAG_HOP) : round(end / TAG_HOP), LABELS.index("Music")] = probability
+    scores[round(start / TAG_HOP) : round(end / TAG_HOP), LABELS.index(label)] = probability
     return TagTrack(scores, scores.copy())
 
 
@@ -54,7 +54,7 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Path of a sidecar of one spoken caption and music, in the working folder."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "talk.json"
-    tags = music(30, 10, 16, 0.6)
+    tags = sounding(30, "Music", 10, 16, 0.6)
     path.write_bytes(sidecar.to_json(transcript(events=(sound(10, 16),), tags=tags)))
     return path
 
@@ -155,6 +155,15 @@ def test_a_persons_captions_are_never_replaced(talk: Path, text: str | None) -> 
     assert srt.read_text(encoding="utf-8") == text and talk.read_bytes() == before
     assert code(wat("talk.json", "--style", "netflix", "--overwrite")) == 0
     assert "[music]" in srt.read_text(encoding="utf-8")
+
+
+def test_captions_follow_the_voice_of_the_tag_track(talk: Path) -> None:
+    heard = transcript(segments=(segment(1, 29, SPEECH),), tags=sounding(30, "Speech", 24, 27.2, 0.9))
+    talk.write_bytes(sidecar.to_json(heard))
+    assert "00:00:24,400 --> 00:00:26,800" in wat("talk.json", "-f", "srt", "-o", "-").stdout
+    assert "00:00:01,000 --> 00:00:29,000" in wat("talk.json", "-f", "srt", "-o", "-", "--style", "plain").stdout
+    edit(talk, tags=None)
+    assert "00:00:01,000 --> 00:00:08,000" in wat("talk.json", "-f", "srt", "-o", "-").stdout
 
 
 def test_silence_is_a_header_and_no_srt(talk: Path) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,8 +8,8 @@ from wat_cli.options import TagOptions
 from wat_cli.tagging.events import OWN_TEXT, events_from_tags
 from wat_cli.tagging.policy import load_policy
 from wat_cli.tagging.text import named_group, sound_text, split_sound_text
-from wat_cli.tagging.voice import unvoiced, voice_activity
-from wat_cli.transcript import Segment, SoundEvent, TagTrack
+from wat_cli.tagging.voice import unvoiced, voice_activity, voiced_spans
+from wat_cli.transcript import HeadTuning, Segment, SoundEvent, TagTrack
 
 
 def said(start: float, end: float, text: str) -> Segment:
@@ -107,3 +109,34 @@ def test_text_where_nobody_speaks_is_a_probable_hallucination() -> None:
     track.when[90] = np.nan
     assert unvoiced(track, segments) == ()
     assert unvoiced(track_of([], 10.0), [said(50, 60, " late")]) == ()
+
+
+def test_where_somebody_may_speak() -> None:
+    track = track_of([("Speech", 10, 14), ("Music", 20, 40), ("Singing", 44, 50)], 60.0)
+    first, second = voiced_spans(track)
+    assert first == pytest.approx((10, 14), abs=0.8) and first[0] <= 10 and first[1] >= 14
+    assert second == pytest.approx((44, 50), abs=0.8) and second[0] <= 44 and second[1] >= 50
+
+
+def test_a_voice_at_the_files_edges_reaches_them() -> None:
+    assert voiced_spans(track_of([("Speech", 0, 30)], 30.0)) == ((0.0, 30.0),)
+    assert voiced_spans(track_of([], 30.0)) == ()
+
+
+def test_unknown_steps_may_hold_a_voice() -> None:
+    track = track_of([], 30.0)
+    track.when[20], track.when[50:55] = np.nan, np.nan
+    assert voiced_spans(track) == ((8.0, 8.4), (20.0, 22.0))
+
+
+def test_a_scene_of_ten_seconds_tells_nothing_of_when() -> None:
+    track = track_of([], 30.0)
+    track.what[:, INDEX["Speech"]] = 0.9
+    assert voiced_spans(track) == ()
+
+
+def test_other_classes_than_audiosets_say_nothing_of_voices() -> None:
+    track = track_of([], 30.0)
+    own = replace(track, tuning=HeadTuning(labels=tuple(map(str, range(527)))))
+    few = TagTrack(track.what[:, :10], track.when[:, :10])
+    assert voiced_spans(own) is None and voiced_spans(few) is None

@@ -34,7 +34,7 @@ from wat_cli.tagging.labels import load_labels
 from wat_cli.tagging.npz import score_file
 from wat_cli.tagging.own_labels import spread
 from wat_cli.tagging.text import split_sound_text
-from wat_cli.tagging.voice import unvoiced
+from wat_cli.tagging.voice import unvoiced, voiced_spans
 from wat_cli.transcript import (
     BrokenLayoutRule,
     HeadTuning,
@@ -340,7 +340,10 @@ def render(
 def laid_out(transcript: Transcript, options: CaptionOptions) -> tuple[Layout, list[Segment], list[Segment]]:
     """The captions of what was heard, the segments in them, and those left out as hallucinations."""
     segments, left_out = spoken_segments(transcript, options.drop_hallucinations)
-    return cues_from(segments, transcript.events, transcript.source.duration, options), segments, left_out
+    tags = transcript.hearing.tags
+    voiced = None if tags is None else voiced_spans(tags)
+    layout = cues_from(segments, transcript.events, transcript.source.duration, options, voiced)
+    return layout, segments, left_out
 
 
 def spoken_segments(transcript: Transcript, drop_hallucinations: bool) -> tuple[list[Segment], list[Segment]]:

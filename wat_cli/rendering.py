@@ -43,7 +43,7 @@ def render(path: Path, formats: Sequence[str], captions: Mapping[str, Any], soun
         UsageError: options that do not go together, or words without times.
     """
     try:
-        transcript = sidecar.read(path, tags=bool(sounds)).transcript
+        transcript = sidecar.read(path).transcript
     except OSError as error:
         raise OutputError(f"{shown(path)}: {(error.strerror or 'cannot be read').lower()}") from error
     worded = any(segment.words for segment in transcript.hearing.segments)

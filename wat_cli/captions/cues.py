@@ -37,10 +37,13 @@ def cues_from(
     events: Sequence[SoundEvent],
     duration: float,
     options: CaptionOptions,
+    voiced: Sequence[tuple[float, float]] | None = None,
 ) -> Layout:
     """Lay out speech and sounds of one file of `duration` seconds (0: unknown) as captions.
 
-    `segments` are speech: what the recogniser wrote of sounds (``[Music]``) belongs among the `events`.
+    `segments` are speech: what the recogniser wrote of sounds (``[Music]``) belongs among the `events`. `voiced` are
+    the seconds in which somebody may speak, in order and apart, if that is known (`tagging.voice.voiced_spans`): a
+    segment without word times is then captioned where in its time a voice is. Style ``plain`` keeps its times.
 
     Always: cues in order, without overlap, inside the file, at most as many lines of at most the width that `options`
     say, no text lost. Where the speech leaves room: durations, reading speed and gaps of the style. Sounds never move
@@ -53,7 +56,8 @@ def cues_from(
     rules = rules_for(options)
     ends = [segment.end for segment in segments] + [event.end for event in events]
     duration_ms = to_ms(duration) or to_ms(max(ends, default=0.0))
-    drafts = speech_drafts(segments, options, rules, duration_ms)
+    spans = None if voiced is None or options.style == "plain" else [(to_ms(a), to_ms(b)) for a, b in voiced]
+    drafts = speech_drafts(segments, options, rules, duration_ms, spans)
     duration_ms = max(duration_ms, len(drafts))
     settle_starts(drafts, duration_ms, rules)
     placed = place_sounds(drafts, events, rules, duration_ms)

@@ -5,13 +5,14 @@ A `Draft` is the one mutable value of this room; it never leaves it. Times are i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from wat_cli.captions.characters import reads_from_right, units, width
 from wat_cli.captions.layout import JOIN_PAUSE_MS, Flow, break_lines, flow_of, split_flow
 from wat_cli.captions.rules import CueLine, LayoutRules
+from wat_cli.captions.voicing import Span
 from wat_cli.options import CaptionOptions
 from wat_cli.transcript import Segment, Word
 
@@ -92,9 +93,16 @@ def _text_lines(flow: Flow, sounds: int, limit: int, count: int) -> tuple[CueLin
 
 
 def speech_drafts(
-    segments: Iterable[Segment], options: CaptionOptions, rules: LayoutRules, duration_ms: int
+    segments: Iterable[Segment],
+    options: CaptionOptions,
+    rules: LayoutRules,
+    duration_ms: int,
+    voiced: Sequence[Span] | None = None,
 ) -> list[Draft]:
     """Speech as drafts in order of time, each fit for the screen, short ones joined where they can be.
+
+    `voiced` are the stretches in which somebody may speak, if that is known: the others are no time of words without
+    times of their own.
 
     Two of openai-whisper's options cut differently, where words have times: with `max_words_per_line` a segment is
     first cut after every so many words; with `max_line_width` and `max_line_count` both given, segments run on into
@@ -102,12 +110,14 @@ def speech_drafts(
     """
     parts = [part for segment in segments for part in _by_words(segment, options)]
     parts.sort(key=lambda part: (part.start, part.end))
-    flows = [flow for part in parts if (flow := flow_of(part, rules.width, duration_ms)) is not None]
+    flows = [flow for part in parts if (flow := flow_of(part, rules.width, duration_ms, voiced)) is not None]
     if options.max_line_width is not None and options.max_line_count is not None:
         flows = _run_on(flows)
     drafts = [Draft(part.starts[0], part.ends[-1], part) for flow in flows for part in split_flow(flow, rules)]
     drafts.sort(key=lambda draft: draft.start)
-    return drafts if options.max_words_per_line else _join_short(drafts, rules)
+    if options.max_words_per_line:
+        return drafts
+    return _lent(_join_short(drafts, rules), {flow.starts[0] for flow in flows}, rules)
 
 
 def _by_words(segment: Segment, options: CaptionOptions) -> list[Segment]:
@@ -165,6 +175,24 @@ def _join_short(drafts: list[Draft], rules: LayoutRules) -> list[Draft]:
                 continue
         joined.append(draft)
     return joined
+
+
+def _lent(drafts: list[Draft], known: Container[int], rules: LayoutRules) -> list[Draft]:
+    """Drafts that cannot be read with time from the next one, where that has some to spare.
+
+    Only inside a segment without word times, where the words of the next one begin at a guess; `known` are the times at
+    which segments start.
+    """
+    for place, (draft, following) in enumerate(pairwise(drafts)):
+        lacking = _lacking(draft, following, rules)
+        timed = following.start in known or (following.flow is not None and following.flow.word_timed)
+        if not lacking or timed or draft.spoken_end != following.start:
+            continue
+        start = following.start + lacking
+        after = drafts[place + 2] if place + 2 < len(drafts) else None
+        if start < following.spoken_end and not _lacking(replace(following, start=start), after, rules):
+            following.start = draft.spoken_end = start
+    return drafts
 
 
 def _room(draft: Draft, following: Draft | None, rules: LayoutRules) -> int:

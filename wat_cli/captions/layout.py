@@ -15,6 +15,7 @@ from operator import add
 from wat_cli.captions.characters import clean_text, units, width
 from wat_cli.captions.phrasing import cut_penalty
 from wat_cli.captions.rules import LayoutRules
+from wat_cli.captions.voicing import SLOWEST_CPS, Span, shared_out, spoken_parts
 from wat_cli.transcript import Segment, Word
 
 PAUSE_MS = 300
@@ -23,10 +24,12 @@ LONG_PAUSE_MS = 2000
 """A pause that no caption should span."""
 FAIR_EDGE = 0.7
 """Cost of a caption's end that is no worse than between any two words."""
-SLOWEST_CPS = 5
-"""Columns a second below which nobody speaks."""
 JOIN_PAUSE_MS = 3000
 """Pause from which openai-whisper's writer starts a new caption although segments are joined (``utils.py``)."""
+STAMP_MS = 20
+"""From one of Whisper's time tokens to the next."""
+FIRST_STAMPS = (50363, 50365)
+"""Least and greatest number of the token for the time 0: English models have the one, large-v3 the other."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Flow:
     starts: tuple[int, ...]
     ends: tuple[int, ...]
     word_timed: bool = False
-    """Whether the times come from words; otherwise they are the segment's, shared out by width."""
+    """Whether the times come from words; otherwise they are shared out by width over the segment's time."""
 
     @cached_property
     def columns(self) -> tuple[int, ...]:
@@ -60,6 +63,14 @@ class Flow:
         spaces = (*self.spaces[first : stop - 1], False)
         return Flow(self.texts[first:stop], spaces, self.starts[first:stop], self.ends[first:stop], self.word_timed)
 
+    def guessed(self, first: int, stop: int) -> bool:
+        """Whether nobody can say when the units ``[first, stop)`` are said: few in a long time, without word times.
+
+        That is not slow speech but speech beside silence.
+        """
+        spoken = sum(self.ends[first:stop]) - sum(self.starts[first:stop])
+        return not self.word_timed and 1000 * (self.columns[stop] - self.columns[first]) <= SLOWEST_CPS * spoken
+
     def __add__(self, other: Flow) -> Flow:
         """Two flows joined by a space."""
         spaces = (*self.spaces[:-1], True, *other.spaces)
@@ -67,11 +78,12 @@ class Flow:
         return Flow(texts, spaces, self.starts + other.starts, self.ends + other.ends, timed)
 
 
-def flow_of(segment: Segment, limit: int, duration_ms: int) -> Flow | None:
+def flow_of(segment: Segment, limit: int, duration_ms: int, voiced: Sequence[Span] | None = None) -> Flow | None:
     """The segment's text with a time inside the file for every unit of at most `limit` columns; None without text.
 
     Units take the times of the segment's words if it has any and they spell its text; otherwise the segment's time is
-    shared out by width.
+    shared out by width. Of it count only the parts in which, as `voiced` tells, somebody may speak
+    (`voicing.spoken_parts`), unless a person set it.
     """
     text = clean_text(segment.text)
     pieces = units(text, limit)
@@ -83,15 +95,35 @@ def flow_of(segment: Segment, limit: int, duration_ms: int) -> Flow | None:
         return Flow(texts, spaces, *times, word_timed=True)
     start, end = min(to_ms(segment.start), duration_ms), min(to_ms(segment.end), duration_ms)
     wides = [width(piece) for piece in texts]
-    ends = list(accumulate(wides))
-    scale = max(0, end - start) / (ends[-1] or 1)
-    stops = [start + round(place * scale) for place in ends]
-    return Flow(texts, spaces, (start, *stops[:-1]), tuple(stops))
+    parts = [(start, end)] if voiced is None or retimed(segment) else spoken_parts(start, end, width(text), voiced)
+    starts, ends = zip(*shared_out(texts, wides, parts), strict=True)
+    return Flow(texts, spaces, starts, ends)
 
 
 def to_ms(seconds: float) -> int:
     """Seconds as whole milliseconds, rounded once; 0 for what is no number or lies before the file."""
     return round(seconds * 1000) if 0 < seconds < 1e9 else 0
+
+
+def retimed(segment: Segment) -> bool:
+    """Whether a person changed the segment's times: they are not those that its time tokens say.
+
+    False where it cannot be told: without such tokens, or where a time moved by two of them or less.
+    """
+    stamps = [token for token in segment.tokens if token >= FIRST_STAMPS[0]]
+    if not stamps:
+        return False
+    start, end = to_ms(segment.start) - 10 * segment.seek, to_ms(segment.end) - 10 * segment.seek
+    # a window that is one segment starts with the window, whatever its first token says
+    if start and not _may_say(stamps[0], start):
+        return True
+    return segment.tokens[-1] == stamps[-1] and not _may_say(stamps[-1], end)
+
+
+def _may_say(stamp: int, time: int) -> bool:
+    """Whether a time token means `time` in its window, for any of Whisper's vocabularies."""
+    first, last = ((stamp - zero) * STAMP_MS for zero in reversed(FIRST_STAMPS))
+    return first - STAMP_MS // 2 <= time <= last + STAMP_MS // 2
 
 
 def _word_times(
@@ -178,8 +210,7 @@ def fits(flow: Flow, rules: LayoutRules) -> bool:
     """Whether the flow can be one caption: its lines, its duration, no long pause inside."""
     if _too_long(flow, 0, len(flow.texts), rules):
         return False
-    pauses = zip(flow.ends, flow.starts[1:], strict=False) if flow.word_timed else ()
-    if any(start - end > LONG_PAUSE_MS for end, start in pauses):
+    if any(start - end > LONG_PAUSE_MS for end, start in zip(flow.ends, flow.starts[1:], strict=False)):
         return False
     if flow.columns[-1] <= rules.width:
         return True
@@ -189,13 +220,11 @@ def fits(flow: Flow, rules: LayoutRules) -> bool:
 def _too_long(flow: Flow, first: int, stop: int, rules: LayoutRules) -> bool:
     """Whether the units ``[first, stop)`` are spoken for longer than a caption may stay.
 
-    Few words in a long segment without word times are not slow speech but speech beside silence: when they are said is
-    not known, so there is nothing to cut at.
+    Where it is not known when they are said, there is nothing to cut at.
     """
-    spoken = flow.ends[stop - 1] - flow.starts[first]
-    if spoken <= rules.longest_speech_ms:
+    if flow.ends[stop - 1] - flow.starts[first] <= rules.longest_speech_ms:
         return False
-    return flow.word_timed or 1000 * (flow.columns[stop] - flow.columns[first]) > SLOWEST_CPS * spoken
+    return not flow.guessed(first, stop)
 
 
 def _lines_needed(stops: list[int], total: int) -> int:

@@ -215,11 +215,11 @@ class _Screen:
         """Part a caption near the onset, so that one half shows the sound within `distance`; that half's start.
 
         None, and nothing changed, where it cannot be. Each half is said at its own time: the first starts where the
-        whole did, the second with its first word.
+        whole did, the second with its first word. So a caption is whole of whose words nobody knows when they are said.
         """
         for place in self._neighbours(sound):
             flow = self.drafts[place].flow
-            if flow is None or self.drafts[place].sounds:
+            if flow is None or self.drafts[place].sounds or flow.guessed(0, len(flow.texts)):
                 continue
             cuts = sorted(range(1, len(flow.texts)), key=lambda cut: abs(flow.starts[cut] - sound.onset))
             whole = self.drafts[place]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wat_cli import captioning
-from wat_cli.captions.cues import Layout, cues_from
+from wat_cli.captions.cues import Layout
 from wat_cli.errors import UsageError
 from wat_cli.options import CaptionOptions
 from wat_cli.review.doubts import Doubt, confidence, doubts_of
@@ -83,8 +83,7 @@ def file_view(record: Record, data: bytes) -> FileView:
     hearing, tags = transcript.hearing, transcript.hearing.tags
     judge = audioset(tags)
     options = caption_options(transcript.settings)
-    spoken, left_out = captioning.spoken_segments(transcript, options.drop_hallucinations)
-    layout = cues_from(spoken, transcript.events, transcript.source.duration, options)
+    layout, _, left_out = captioning.laid_out(transcript, options)
     document = json.loads(data, parse_constant=lambda name: None)
     return FileView(
         transcript=dataclasses.replace(transcript, hearing=dataclasses.replace(hearing, tags=None)),

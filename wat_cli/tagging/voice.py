@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from wat_cli.tagging.scores import Curve
+from wat_cli.tagging.scores import Curve, runs
 from wat_cli.tagging.table import ScoreTable
 from wat_cli.tagging.text import sound_text
-from wat_cli.transcript import Segment, TagTrack
+from wat_cli.transcript import Scores, Segment, TagTrack
 
 VOICES = frozenset((*range(0, 16), *range(27, 38), 68, 69, 70, 71, 254, 255, 266))
 """Classes with a human voice in them: speech, shouts, whispers, singing, rapping, chatter, songs."""
@@ -24,11 +24,31 @@ CONFIDENT_NO_SPEECH = 0.5
 
 def voice_activity(tags: TagTrack) -> Curve:
     """How likely somebody speaks or sings in each step: the best voice, over 2 s or over 10 s; NaN if unknown."""
-    best: Curve = np.zeros(tags.steps, np.float32)
-    for scores in (ScoreTable.of(tags.when), ScoreTable.of(tags.what)):
-        for index in VOICES:
-            best = np.maximum(best, scores[:, index])
+    return np.maximum(_best_voice(tags.when), _best_voice(tags.what))
+
+
+def _best_voice(scores: Scores) -> Curve:
+    """The score of the best voice in each step; NaN if unknown."""
+    table = ScoreTable.of(scores)
+    best: Curve = np.zeros(len(table), np.float32)
+    for index in VOICES:
+        best = np.maximum(best, table[:, index])
     return best
+
+
+def voiced_spans(tags: TagTrack) -> tuple[tuple[float, float], ...] | None:
+    """The stretches of the file in seconds, in order and apart, in which somebody may speak or sing.
+
+    Between them every voice scores below `NO_VOICE` over two seconds; ten would blur the borders. Unknown steps may
+    hold a voice. None where a head with classes of its own says nothing about voices.
+    """
+    if tags.tuning.labels or tags.classes <= max(VOICES):
+        return None
+    best = _best_voice(tags.when)
+    # A decision hears more than a second to either side, so a voice is heard a step early and a step late at the least
+    near = np.pad(~(best < NO_VOICE), 1, constant_values=True)
+    may = (near[:-2] & near[1:-1] & near[2:]) | np.isnan(best)
+    return tuple((round(first * tags.hop, 3), round(stop * tags.hop, 3)) for first, stop in runs(may))
 
 
 def unvoiced(tags: TagTrack, segments: Sequence[Segment]) -> tuple[int, ...]:
