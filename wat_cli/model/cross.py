@@ -29,9 +29,10 @@ class CrossCaches:
         """`frames` are the rows of an encoded window."""
         self.heads, self.head_width, self.frames, self.device = heads, head_width, frames, device
         self.kind, self.whole = precision.cross, precision.caches
+        self.scale = head_width**-0.5
         self.by_sums = device.type == "cpu" and has_fbgemm()
         self.keys = self._room(0, head_width, frames)
-        """[slots, heads, head width, frames], over the root of the head width: a query's numbers weigh the rows."""
+        """[slots, heads, head width, frames]: a query's numbers weigh the rows."""
         self.values = self._room(0, frames, head_width)
         """[slots, heads, frames, head width]: a query's attention weighs the rows."""
 
@@ -45,17 +46,18 @@ class CrossCaches:
                 setattr(self, name, grown)
 
     def load(self, slot: int, keys: Tensor, values: Tensor) -> None:
-        """Fill a slot from a window's `keys` and `values`, each [frames, heads, head width]."""
-        self._fill(self.keys[slot], keys.permute(1, 2, 0) * self.head_width**-0.5)
-        self._fill(self.values[slot], values.transpose(0, 1))
+        """Fill a slot from a window's `keys` and `values`, each [frames, heads * head width]."""
+        # torch turns matrices fast that have one type and no gaps
+        self._fill(self.keys[slot], keys.to(self.whole if self.kind == torch.uint8 else self.kind).contiguous().t())
+        self._fill(self.values[slot], values.view(self.frames, self.heads, self.head_width).transpose(0, 1))
 
     def attend(self, first: int, q: Tensor) -> Tensor:
         """Attention of `q` [slots, heads, queries, head width] over the slots from `first` on; gives its shape."""
         keys, values = self.keys[first : first + len(q)], self.values[first : first + len(q)]
         if self.by_sums and q.shape[2] <= _FEW:
-            scores = self._sums(keys, q)
+            scores = self._sums(keys, q * self.scale)
             return self._sums(values, scores.softmax(dim=-1)).to(self.whole)
-        scores = torch.matmul(q.to(self.whole), self._plain(keys))
+        scores = torch.matmul((q * self.scale).to(self.whole), self._plain(keys))
         return torch.matmul(scores.softmax(dim=-1, dtype=torch.float32).to(self.whole), self._plain(values))
 
     def _room(self, slots: int, rows: int, columns: int) -> Tensor:
@@ -64,8 +66,9 @@ class CrossCaches:
 
     def _fill(self, cache: Tensor, rows: Tensor) -> None:
         if self.kind == torch.uint8:
-            rows = torch.ops.quantized.embedding_bag_byte_prepack(rows.float().contiguous())
-        cache.copy_(rows)
+            table = rows.float().reshape(-1, rows.shape[-1])
+            rows = torch.ops.quantized.embedding_bag_byte_prepack(table).view(cache.shape)
+        cache.view(rows.shape).copy_(rows)
 
     def _plain(self, cache: Tensor) -> Tensor:
         if self.kind == torch.uint8:

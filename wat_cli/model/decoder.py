@@ -129,8 +129,7 @@ class SlotDecoder:
     def load(self, slot: int, audio_features: Tensor) -> None:
         """Fill a slot's cross-attention cache from a window's `audio_features` [1500, width]."""
         for layer, cross in zip(self.layers, self.cross, strict=True):
-            keys, values = layer.cross_kv(audio_features).view(-1, 2, self.heads, self.head_width).unbind(1)
-            cross.load(slot, keys, values)
+            cross.load(slot, *layer.cross_kv(audio_features).view(-1, 2, self.width).unbind(1))
 
     @torch.inference_mode()
     def prefill(self, slot: int, tokens: Sequence[int], sot_index: int, group: int) -> Prefilled:

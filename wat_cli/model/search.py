@@ -32,8 +32,10 @@ class Ranked:
     def of(cls, logits: Tensor) -> Ranked:
         """Rank `logits` [rows, vocabulary]."""
         log_sums = logits.logsumexp(dim=-1)
-        best = logits.max(dim=-1)
-        return cls(logits, log_sums, best.indices.tolist(), (best.values - log_sums).tolist())
+        # on a CPU NumPy finds the largest of a row several times faster than torch
+        places = logits.argmax(dim=-1) if logits.device.type != "cpu" else torch.from_numpy(logits.numpy().argmax(-1))
+        best = logits.gather(1, places[:, None])[:, 0]
+        return cls(logits, log_sums, places.tolist(), (best - log_sums).tolist())
 
     def rows(self, first: int, stop: int) -> Ranked:
         """The same for some of the rows."""
