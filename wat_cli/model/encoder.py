@@ -8,6 +8,7 @@ section 3; ``whisper_at/model.py``, `AudioEncoder.forward`: first block first, b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +19,6 @@ from wat_cli.model.products import Precision, fused, has_bfloat16, has_onednn, p
 
 POOLING = 20
 """Encoder frames (20 ms) per pooled step of 0.4 s."""
-
-_QUERIES = 125
-"""Queries of a head that attend at once, for each thread: their scores stay in a core's cache."""
-
-_SHORT = 250
-"""Queries that attend at once in bfloat16, all heads together."""
 
 
 def normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
@@ -72,48 +67,34 @@ class Encoder:
         q, k, v = qkv.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [batch, heads, length, ...]
         if qkv.device.type != "cpu" or not has_onednn():
             return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        one = self._in_short if self.precision.products != torch.float32 and has_bfloat16() else self._in_blocks
-        return torch.stack([one(*window) for window in zip(q, k, v, strict=True)])
-
-    def _in_short(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """One window's attention in bfloat16: sums in float32, scores and weights rounded.
-
-        torch's own attention for a CPU takes twice as long. A softmax takes as long as both products, and twice as long
-        as the exponentials, for the sake of scores above 88 or all below -88: where they were, it is made after all.
-        """
-        queries, keys, values = q.bfloat16() * q.shape[-1] ** -0.5, k.bfloat16().contiguous(), v.bfloat16().contiguous()
-        mixed = _mixed(queries, keys, values, exponentials=True)
-        if not mixed.sum().isfinite():
-            mixed = _mixed(queries, keys, values, exponentials=False)
-        return mixed.flatten(1)
-
-    def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """One window's attention in float32, in blocks of queries.
-
-        torch's own attention for a CPU takes a third longer.
-        """
-        heads, length, width = q.shape
-        together = _QUERIES * torch.get_num_threads()
-        mixed = torch.empty(length, heads, width)
-        for head in range(heads):
-            keys = packed(k[head], torch.float32, together)
-            values = packed(v[head].t(), torch.float32, together)
-            queries = q[head].float() * width**-0.5
-            for first in range(0, length, together):
-                part = slice(first, first + together)
-                scores = keys(queries[part])
-                mixed[part, head] = values(torch.softmax(scores, dim=-1, out=scores))
-        return mixed.flatten(1)
+        short = self.precision.products != torch.float32 and has_bfloat16()
+        return torch.stack(
+            [attended(*window, torch.bfloat16 if short else torch.float32) for window in zip(q, k, v, strict=True)]
+        )
 
 
-def _mixed(q: Tensor, k: Tensor, v: Tensor, exponentials: bool) -> Tensor:
-    """Attention of `q` to `k` and `v`, each [heads, length, width], to [length, heads, width] in blocks of queries."""
+def attended(q: Tensor, k: Tensor, v: Tensor, dtype: torch.dtype) -> Tensor:
+    """Attention of `q` to `k` and `v`, each [heads, length, width] on a CPU, in `dtype`; gives [length, heads * width].
+
+    torch's own takes a third longer in float32, and twice as long in bfloat16. A softmax takes three times as long as
+    powers of two, only for the sake of scores that are beyond 88 or all below -88: where they were, it is made after
+    all.
+    """
     heads, length, width = q.shape
-    mixed = torch.empty(length, heads, width, dtype=q.dtype)
-    for first in range(0, length, _SHORT):
-        part = slice(first, first + _SHORT)
-        scores = torch.bmm(q[:, part], k.transpose(1, 2))
-        weights = scores.exp_() if exponentials else torch.softmax(scores, dim=-1, out=scores)
-        block = torch.bmm(weights, v)
-        mixed[part] = (block.div_(weights.sum(dim=-1, keepdim=True)) if exponentials else block).transpose(0, 1)
-    return mixed
+    mixed = torch.empty(length, heads, width, dtype=dtype)
+    for head in range(heads):  # the scores of one fit into a processor's cache
+        scores = _times(q[head].to(dtype) * (width**-0.5 / log(2)), k[head].to(dtype).t())
+        weights = scores.exp2_()
+        torch.div(_times(weights, v[head].to(dtype)), weights.sum(dim=-1, keepdim=True), out=mixed[:, head])
+    if not mixed.sum().isfinite():
+        for head in range(heads):
+            scores = _times(q[head].to(dtype) * width**-0.5, k[head].to(dtype).t())
+            mixed[:, head] = _times(scores.softmax(dim=-1), v[head].to(dtype))
+    return mixed.flatten(1)
+
+
+def _times(rows: Tensor, columns: Tensor) -> Tensor:
+    """Matrix product by the fastest of torch's ways on a CPU with oneDNN."""
+    if rows.dtype == torch.float32:
+        return packed(columns.t(), torch.float32, len(rows))(rows)
+    return torch.mm(rows, columns)
