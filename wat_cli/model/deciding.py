@@ -25,10 +25,14 @@ from torch import Tensor
 from whisper.model import ResidualAttentionBlock
 
 from wat_cli.model.heads import Head
+from wat_cli.model.products import Product, product
 from wat_cli.model.tltr import LAYER_HEADS, TLTR
 
 Span = tuple[int, int]
 """First and one-past-last step that a decision hears."""
+
+_ROWS = 300
+"""Rows that the products are laid out for: the steps of a window, of four layers."""
 
 _REACH = 128
 """Steps that are decided about at once; an encoder window has 75."""
@@ -130,15 +134,19 @@ class _Folded:
         scaled = up * double["mlp_ln.weight"]
         centred = scaled - scaled.mean(dim=1, keepdim=True)  # W1 of whatever is added to all features is 0
         parts = ((wk.T @ wq * scale, wk.T @ bq * scale), (mixed, mixed_bias), (centred @ mixed, centred @ mixed_bias))
-        self.fused = torch.cat([weight for weight, _ in parts]).float()
-        self.fused_bias = torch.cat([bias for _, bias in parts]).float()
-        self.own = centred.float()
+        self.fused = _product(torch.cat([weight for weight, _ in parts]), torch.cat([bias for _, bias in parts]))
+        self.own = _product(centred, None)
+        self.down = _product(block.mlp[2].weight, block.mlp[2].bias)
         self.up_bias = (up @ double["mlp_ln.bias"] + up_bias).float()
         self.eps = norm.eps
-        layer = head.layer_tr.attn
-        self.layer_qkv = torch.cat([part.weight.detach().float() for part in (layer.query, layer.key, layer.value)])
-        zero = torch.zeros_like(layer.query.bias)
-        self.layer_bias = torch.cat([layer.query.bias.detach(), zero, layer.value.bias.detach()]).float()
+        over = head.layer_tr
+        layer, zero = over.attn, torch.zeros_like(over.attn.query.bias)
+        self.layer_qkv = _product(
+            torch.cat([part.weight for part in (layer.query, layer.key, layer.value)]),
+            torch.cat([layer.query.bias, zero, layer.value.bias]),
+        )
+        self.layer_out = _product(layer.out.weight, layer.out.bias)
+        self.layer_up, self.layer_down = (_product(over.mlp[index].weight, over.mlp[index].bias) for index in (0, 2))
         assert attention.n_head == 1
 
     def decide(self, layer_features: Tensor, plan: _Plan) -> Tensor:
@@ -150,14 +158,14 @@ class _Folded:
         """The time-wise Transformer's mean of each decision: [layers, steps, inner] to [layers, decisions, inner]."""
         block, inner = self.head.time_tr, self.inner
         normed = block.attn_ln(x)
-        fused = F.linear(normed, self.fused, self.fused_bias)
+        fused = self.fused(normed)
         asked, mixed, lifted = fused[..., :inner], fused[..., inner : 2 * inner], fused[..., 2 * inner :]
-        steps = _Steps(x, mixed, asked @ normed.transpose(1, 2), torch.cat([lifted, F.linear(x, self.own)], dim=1))
+        steps = _Steps(x, mixed, asked @ normed.transpose(1, 2), torch.cat([lifted, self.own(x)], dim=1))
         # on a CPU one layer's rows stay in its cache; on a GPU all layers together fill it
         together = 1 if x.device.type == "cpu" else len(x)
         parts = [self._rows(steps.layers(first, first + together), plan) for first in range(0, len(x), together)]
         means, h = (torch.cat([part[index] for part in parts]) for index in (0, 1))
-        return means + F.linear(h, block.mlp[2].weight, block.mlp[2].bias)
+        return means + self.down(h)
 
     def _rows(self, steps: _Steps, plan: _Plan) -> tuple[Tensor, Tensor]:
         """Each decision's means over its steps: after the attention, and inside the MLP."""
@@ -165,21 +173,30 @@ class _Folded:
         z = torch.baddbmm(steps.x[:, plan.steps], attention, steps.mixed)
         inverse = torch.native_layer_norm(z, (self.inner,), None, None, self.eps)[2]
         weights = torch.cat([attention, plan.own.expand_as(attention)], dim=-1) * inverse
-        h = F.gelu(torch.baddbmm(self.up_bias, weights, steps.lifted))
-        return _means(z, plan), _means(h, plan)
+        return _means(z, plan), _means(self._hidden(weights, steps.lifted), plan)
+
+    def _hidden(self, weights: Tensor, lifted: Tensor) -> Tensor:
+        """The MLP's hidden rows: `weights` [layers, rows, 2 steps] of `lifted` [layers, 2 steps, 4 inner]."""
+        if len(weights) > 1:
+            return F.gelu(torch.baddbmm(self.up_bias, weights, lifted))
+        return product(lifted[0].t(), self.up_bias, torch.float32, weights.shape[1])(weights[0], gelu=True)[None]
 
     def _over_layers(self, x: Tensor) -> Tensor:
         """The layer-wise Transformer's mean and the classes: [decisions, layers, inner] to [decisions, classes]."""
         block = self.head.layer_tr
         decisions, layers, inner = x.shape
-        fused = F.linear(block.attn_ln(x), self.layer_qkv, self.layer_bias)
+        fused = self.layer_qkv(block.attn_ln(x))
         q, k, v = fused.view(decisions, layers, 3, LAYER_HEADS, -1).permute(2, 0, 3, 1, 4)
         # written out: torch's own attention is ten times slower on so few keys
         attention = (q @ k.transpose(-1, -2) * (inner // LAYER_HEADS) ** -0.5).softmax(dim=-1)
-        x = x + block.attn.out((attention @ v).transpose(1, 2).reshape(decisions, layers, inner))
-        h = F.gelu(block.mlp[0](block.mlp_ln(x)))
-        logits: Tensor = self.head.mlp_layer(x.mean(dim=1) + block.mlp[2](h.mean(dim=1)))
+        x = x + self.layer_out((attention @ v).transpose(1, 2).reshape(decisions, layers, inner))
+        h = self.layer_up(block.mlp_ln(x), gelu=True)
+        logits: Tensor = self.head.mlp_layer(x.mean(dim=1) + self.layer_down(h.mean(dim=1)))
         return logits
+
+
+def _product(weight: Tensor, bias: Tensor | None) -> Product:
+    return product(weight.float(), None if bias is None else bias.float(), torch.float32, _ROWS)
 
 
 @dataclass(frozen=True)
