@@ -21,6 +21,7 @@ from whisper.model import Whisper
 from wat_cli.engine import Engine
 from wat_cli.errors import MediaError
 from wat_cli.media import choose_track, decode_pcm, probe
+from wat_cli.model.tltr import TLTR
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import TranscribeOptions
 from wat_cli.transcript import Hearing
@@ -90,6 +91,35 @@ def test_segments_do_not_depend_on_what_shares_the_batch(
     assert engine.decoder.running == {}
 
 
+def test_windows_are_encoded_together_as_they_are_alone(
+    model: Whisper, files: list[File], truths: list[dict[str, Any]]
+) -> None:
+    """As on a GPU; every other file with tags."""
+    torch.manual_seed(5)
+    head = TLTR(model.dims.n_audio_layer, model.dims.n_audio_state, 7).eval().requires_grad_(False)
+    batches: list[int] = []
+    hook = model.encoder.conv1.register_forward_hook(lambda _, mel, __: batches.append(len(mel[0])))
+    heard = {}
+    for together in (1, 3):
+        engine = Engine(WhisperAT(model), head, slots=8, together=together)
+        with ThreadPoolExecutor(len(files)) as threads:
+            asked = [
+                threads.submit(engine.hear, Samples(audio), options, tags=place % 2 == 0)
+                for place, (audio, options) in enumerate(files)
+            ]
+            heard[together] = [one.result() for one in asked]
+        assert sum(batches) == sum(hearing.encoder_passes for hearing in heard[together])
+        assert (max(batches) == 3) == (together == 3)
+        batches.clear()
+    hook.remove()
+    for alone, hearing, truth in zip(heard[1], heard[3], truths, strict=True):
+        assert_same(hearing, truth)
+        assert (hearing.tags is None) == (alone.tags is None)
+        if hearing.tags is not None and alone.tags is not None:
+            assert np.isfinite(alone.tags.when[:, 0]).any()
+            np.testing.assert_allclose(hearing.tags.when[:], alone.tags.when[:], atol=1e-4)
+
+
 def test_the_set_holds_what_it_should(files: list[File], truths: list[dict[str, Any]]) -> None:
     segments = [segment for truth in truths for segment in truth["segments"]]
     temperatures = {round(segment["temperature"], 1) for segment in segments}
@@ -121,8 +151,9 @@ def test_the_set_holds_what_it_should(files: list[File], truths: list[dict[str, 
     assert min(len(audio) for audio, _ in files) < 30 * 16000
 
 
+@pytest.mark.parametrize("together", [1, 2])
 def test_a_file_that_cannot_be_read_fails_alone(
-    model: Whisper, files: list[File], truths: list[dict[str, Any]]
+    model: Whisper, files: list[File], truths: list[dict[str, Any]], together: int
 ) -> None:
     class Torn(Samples):
         """Its spool breaks in the second window."""
@@ -135,7 +166,7 @@ def test_a_file_that_cannot_be_read_fails_alone(
                 raise OSError("the disk is gone")
             return super().read(start, stop)
 
-    engine = Engine(WhisperAT(model), slots=2)
+    engine = Engine(WhisperAT(model), slots=2, together=together)
     with ThreadPoolExecutor(3) as threads:
         torn = threads.submit(engine.hear, Torn(noises(90.0, seed=2)), files[0][1])
         whole = [threads.submit(engine.hear, Samples(files[index][0]), files[index][1]) for index in (1, 5)]
@@ -168,6 +199,25 @@ def short_truths(model: Whisper, short: list[File]) -> list[dict[str, Any]]:
 
 CUDA_SAYS = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 CPU_SAYS = RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+
+def test_windows_that_do_not_fit_together_are_encoded_alone(
+    model: Whisper, short: list[File], short_truths: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(WhisperAT(model), slots=4, together=4)
+    there = engine.models.model.encode
+
+    def lacking(mel: torch.Tensor, frames: Any) -> Any:
+        while engine.models.model.passes == 0 and len(engine._arrivals) + 4 - engine._slots.count(None) < 4:
+            time.sleep(0.001)  # the first windows wait for the other files
+        if len(mel) > 1:
+            raise CUDA_SAYS
+        return there(mel, frames)
+
+    monkeypatch.setattr(engine.models.model, "encode", lacking)
+    for hearing, truth in zip(hear_all(engine, short), short_truths, strict=True):
+        assert_same(hearing, truth)
+    assert engine.slots < 4
 
 
 @pytest.mark.parametrize(

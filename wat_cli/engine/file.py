@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from whisper.decoding import detect_language
@@ -90,27 +91,27 @@ class File:
         """Whether it can begin: all shards but the first wait for the language."""
         return self._first or self.recording.language is not None
 
+    def holds(self, window: Window) -> bool:
+        """Whether the features of `window` are there."""
+        return self._encoded is not None and window == self._window
+
     def encoded(self, window: Window) -> Encoded:
         """The features of `window`: encoded, and tagged, the first time it is asked for."""
-        if self._encoded is None or window != self._window:
-            self._window, self._encoded = window, self._encode(window)
+        if not self.holds(window):
+            encode_together([(self, window)])
+        assert self._encoded is not None
         return self._encoded
 
-    def _encode(self, window: Window) -> Encoded:
-        models, self.logits = self.models, None
-        place = place_window(window.seek, window.seek + window.size) if self.tags is not None else None
-        spans = [place.frames] if place is not None else None
-        encoded = models.model.encode(self._mel(window, models.model), None if models.tagger is not None else spans)
+    def take(self, window: Window, audio_features: Tensor, place: Placement | None, layers: Tensor | None) -> None:
+        """Have the features of `window`, [1, 1500, width], and with `layers` the tags of the steps at `place`."""
+        self._window, self._encoded, self.logits = window, Encoded(audio_features, None), None
         self.passes += 1
-        layers = encoded.layer_features
-        if place is not None and models.tagger is not None:
-            layers = models.tagger.encode(self._mel(window, models.tagger), spans).layer_features
-            self.tagger_passes += 1
+        self.tagger_passes += place is not None and self.models.tagger is not None
         if place is not None and place.steps and layers is not None:
-            self._tag(place, layers[0])
-        return Encoded(encoded.audio_features, None)
+            self._tag(place, layers)
 
-    def _mel(self, window: Window, model: WhisperAT) -> Tensor:
+    def mel(self, window: Window, model: WhisperAT) -> Tensor:
+        """What `model` hears of a window: [1, n_mels, 3000]."""
         n_mels = model.dims.n_mels
         return window_mel(self.pcm.read, window.seek, window.size, self.recording.log_max[n_mels], n_mels)[None]
 
@@ -156,6 +157,25 @@ class File:
             language=self.recording.language,
             task=self.options.task,
         )
+
+
+def encode_together(asked: Sequence[tuple[File, Window]]) -> None:
+    """Encode windows of files of one engine, all with tags or none, in one pass of each model, and tag them."""
+    models, tagged = asked[0][0].models, asked[0][0].tags is not None
+    places = [place_window(window.seek, window.seek + window.size) if tagged else None for _, window in asked]
+    spans = [place.frames for place in places if place is not None] or None
+    encoded = models.model.encode(_mels(asked, models.model), None if models.tagger is not None else spans)
+    layers = encoded.layer_features
+    if models.tagger is not None and spans is not None:
+        layers = models.tagger.encode(_mels(asked, models.tagger), spans).layer_features
+    for row, ((file, window), place) in enumerate(zip(asked, places, strict=True)):
+        features = encoded.audio_features[row : row + 1]
+        # a part of a batch would hold the whole of it
+        file.take(window, features.clone() if len(asked) > 1 else features, place, layers[row] if layers else None)
+
+
+def _mels(asked: Sequence[tuple[File, Window]], model: WhisperAT) -> Tensor:
+    return torch.cat([file.mel(window, model) for file, window in asked])
 
 
 def _log_mel_maximum(pcm: Pcm, n_mels: int) -> float:

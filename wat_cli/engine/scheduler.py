@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from wat_cli.engine.file import File, Models, Pcm, Recording
+from wat_cli.engine.file import File, Models, Pcm, Recording, encode_together
 from wat_cli.engine.notes import Notebook, Notes
 from wat_cli.engine.shards import Shards
 from wat_cli.engine.threads import alone, compute_with
@@ -55,6 +55,8 @@ class _Ticket:
 
         self.stopped = False
         """Whether it has to ask again what is pending."""
+        self.waits = False
+        """Whether what is pending asks for a window that is not encoded yet."""
 
     @property
     def done(self) -> bool:
@@ -72,12 +74,18 @@ class Engine:
         tagger: WhisperAT | None = None,
         tuning: HeadTuning | None = None,
         slots: int = SLOTS,
+        together: int | None = None,
     ) -> None:
-        """`head` reads `tagger` where there is one, otherwise `model`; `tuning` says how to read its scores."""
+        """`head` reads `tagger` where there is one, otherwise `model`; `tuning` says how to read its scores.
+
+        `together` windows at most are encoded in one pass. Left out, one on a CPU, which one fills, and as many as
+        there are slots on a GPU.
+        """
         self.models = Models(model, head, tagger, tuning)
         self.decoder = BatchDecoder(model.model, model.dtype, model.sole)
         self._slots: list[_Ticket | None] = [None] * slots
         self._arrivals: deque[_Ticket] = deque()
+        self._together = together or (1 if model.device.type == "cpu" else slots)
         self._turns = threading.Condition()
         self._driven = False
         """Whether there is a thread that drives the models."""
@@ -157,14 +165,33 @@ class Engine:
                 if ticket is None and (arrived := self._next()) is not None:
                     self._slots[slot] = arrived
                     self._begin(slot, arrived)
+            self._encode_waiting()
             for slot, text in self.decoder.step():
                 self._ended(slot, text)
+            self._encode_waiting()
             return
         except Exception as error:
             if not ran_out_of_memory(error):
                 raise
             said = str(error) or "out of memory"
         self._make_room(said)  # out here, where nothing holds on to the failed call's tensors
+
+    def _encode_waiting(self) -> None:
+        """Encode the windows that files wait for, several in a pass, and let the files go on."""
+        while waiting := [(slot, ticket) for slot, ticket in enumerate(self._slots) if ticket and ticket.waits]:
+            alike = waiting[0][1].file.tags is None
+            batch = [(slot, one) for slot, one in waiting if (one.file.tags is None) == alike][: self._together]
+            for _, ticket in batch:
+                ticket.waits = False
+            try:
+                encode_together([(one.file, one.pending.window) for _, one in batch if one.pending is not None])
+            except Exception as error:
+                if ran_out_of_memory(error):
+                    raise
+                # one of them broke it for all: each is encoded alone as it goes on, and fails alone
+            for slot, ticket in batch:
+                if not ticket.done:
+                    self._answer_all(slot, ticket, ticket.pending)
 
     def _begin(self, slot: int, ticket: _Ticket) -> None:
         """Let a file go on from its beginning, or from what it asked when it was stopped."""
@@ -197,7 +224,7 @@ class Engine:
         alone = len(inside) <= 1 and self.decoder.decoder.slots <= 1
         self._slots = [None] * max(1, len(inside) // 2)
         for ticket in inside:
-            ticket.loaded, ticket.stopped = None, ticket.pending is not None
+            ticket.loaded, ticket.stopped, ticket.waits = None, ticket.pending is not None, False
             if alone:
                 self._fail(ticket, MediaError(f"{_TOO_SMALL} ({said.splitlines()[0]})"))
         with self._turns:
@@ -233,6 +260,9 @@ class Engine:
                     if found:
                         request = None
                         continue
+                    if self._together > 1 and not ticket.file.holds(request.window):
+                        ticket.pending, ticket.waits = request, True
+                        return
                 ticket.pending = request
                 if isinstance(request, DecodeRequest):
                     text = self._start(slot, ticket, request)
