@@ -41,11 +41,11 @@ MINI ?= build/mini/out
 endif
 UTTERANCES ?= 45000
 JUDGED ?= 700
-EFFECTS ?= 200
-PIECES ?= 700
+EFFECTS ?= 600
+PIECES ?= 2000
 JUDGED_EFFECTS ?= 20
 JUDGED_PIECES ?= 60
-WINDOWS ?= 10000
+WINDOWS ?= 30000
 MINI ?= wat_cli/data
 VOICES := $(BIN)/python -m training.voices
 SOUNDS := $(BIN)/python -m training.sounds build/sounds
@@ -72,7 +72,7 @@ mini: speech sounds ## train the embedded model anew and put it into wat_cli/dat
 	$(ASR) full $(POOLS) --init build/mini/short.pt --out build/mini/full.pt $(if $(STEPS),--steps $(STEPS))
 	$(ASR) polish $(POOLS) --init build/mini/full.pt --out build/mini/polish.pt $(if $(STEPS),--steps $(STEPS))
 	$(BIN)/python -m training.head $(POOLS) --model build/mini/polish.pt --out build/mini/windows --windows $(WINDOWS)
-	$(BIN)/wat train build/mini/windows.jsonl --features build/mini/windows.npy --labels audioset --recipe captions --mixup 0.5 --epochs 22 \
+	$(BIN)/wat train build/mini/windows.jsonl --features build/mini/windows.npy --labels audioset --recipe captions --mixup 0.5 --epochs 14 \
 		--batch 256 --model build/mini/polish.pt --output-dir build/mini/head --restart $(if $(STEPS),--epochs 1)
 	mkdir -p $(MINI)
 	$(BIN)/python -m training.ship build/mini/polish.pt --head build/mini/head/head.pt --out $(MINI)
