@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wat_cli.tagging.labels import load_labels
 from wat_cli.tagging.policy import Policy, load_policy
-from wat_cli.tagging.voice import voice_activity
+from wat_cli.tagging.voice import best_voice
 from wat_cli.transcript import SoundEvent, TagTrack
 
 ROWS = 12
@@ -67,8 +67,8 @@ def _captions(policy: Policy, event: SoundEvent) -> list[str]:
 
 
 def voice_row(tags: TagTrack) -> NDArray[np.uint8]:
-    """How likely somebody speaks or sings, over time, in hundredths, from AudioSet's classes."""
-    return _hundredths(voice_activity(tags))
+    """How likely somebody speaks or sings just then, over time, in hundredths, from AudioSet's classes."""
+    return _hundredths(best_voice(tags.when))
 
 
 def _hundredths(scores: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -24,10 +24,10 @@ CONFIDENT_NO_SPEECH = 0.5
 
 def voice_activity(tags: TagTrack) -> Curve:
     """How likely somebody speaks or sings in each step: the best voice, over 2 s or over 10 s; NaN if unknown."""
-    return np.maximum(_best_voice(tags.when), _best_voice(tags.what))
+    return np.maximum(best_voice(tags.when), best_voice(tags.what))
 
 
-def _best_voice(scores: Scores) -> Curve:
+def best_voice(scores: Scores) -> Curve:
     """The score of the best voice in each step; NaN if unknown."""
     table = ScoreTable.of(scores)
     best: Curve = np.zeros(len(table), np.float32)
@@ -44,7 +44,7 @@ def voiced_spans(tags: TagTrack) -> tuple[tuple[float, float], ...] | None:
     """
     if tags.tuning.labels or tags.classes <= max(VOICES):
         return None
-    best = _best_voice(tags.when)
+    best = best_voice(tags.when)
     # A decision hears more than a second to either side, so a voice is heard a step early and a step late at the least
     near = np.pad(~(best < NO_VOICE), 1, constant_values=True)
     may = (near[:-2] & near[1:-1] & near[2:]) | np.isnan(best)
