@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from whisper.model import AudioEncoder, ResidualAttentionBlock
 
-from wat_cli.model.products import Precision, fused, has_bfloat16, has_onednn, packed
+from wat_cli.model.products import Precision, fused, has_bfloat16, has_onednn, product
 
 POOLING = 20
 """Encoder frames (20 ms) per pooled step of 0.4 s."""
@@ -96,5 +96,5 @@ def attended(q: Tensor, k: Tensor, v: Tensor, dtype: torch.dtype) -> Tensor:
 def _times(rows: Tensor, columns: Tensor) -> Tensor:
     """Matrix product by the fastest of torch's ways on a CPU with oneDNN."""
     if rows.dtype == torch.float32:
-        return packed(columns.t(), torch.float32, len(rows))(rows)
+        return product(columns.t(), None, torch.float32, len(rows))(rows)
     return torch.mm(rows, columns)

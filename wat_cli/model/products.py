@@ -34,7 +34,7 @@ class Precision:
     stream: torch.dtype
     """Of what runs through the layers, between products."""
     caches: torch.dtype
-    """Of the decoder's keys and values."""
+    """Of the keys and values of the decoder's own text (its self-attention)."""
     cross: torch.dtype
     """Of the keys and values of a window in memory: uint8 for 8 bits with a scale and a zero for each row."""
 
@@ -133,11 +133,6 @@ def product(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, rows: int) 
     if has_onednn() and dtype != torch.float16:
         return _Packed(weight, bias, dtype, rows)
     return _Plain(weight, bias, dtype)
-
-
-def packed(weight: Tensor, dtype: torch.dtype, rows: int) -> Product:
-    """oneDNN's product with `weight` [out, in] on a CPU that has it; for what is used a few times only."""
-    return _Packed(weight, None, dtype, rows)
 
 
 def has_fbgemm() -> bool:
