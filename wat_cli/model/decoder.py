@@ -19,6 +19,7 @@ from whisper.model import ResidualAttentionBlock, Whisper
 
 from wat_cli.model.cross import CrossCaches
 from wat_cli.model.encoder import normed
+from wat_cli.model.past import PastCache, Rows, Run
 from wat_cli.model.products import Precision, Product, fused, product
 
 _ROWS = 8
@@ -32,17 +33,6 @@ _SHORT = 4
 
 _STRIDE = 32
 """Texts are padded to a multiple of so many tokens: oneDNN compiles its kernels for each shape that it meets."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Neighbouring slots with as many rows each: attention takes them together, without copying a cache."""
-
-    slots: slice
-    rows: slice
-    """Their rows in the batch."""
-    group: int
-    """Rows a slot."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +80,8 @@ class SlotDecoder:
         self.vocabulary = product(decoder.token_embedding.weight, None, logits, _ROWS)
         self.cross: list[CrossCaches] = []
         """A layer each, of the windows."""
-        self.keys: list[Tensor] = []
-        """A layer each, [slots, group, heads, context, head width]."""
-        self.values: list[Tensor] = []
+        self.past: list[PastCache] = []
+        """A layer each, of the tokens."""
         self.reserve(slots, group)
 
     @torch.inference_mode()
@@ -101,29 +90,23 @@ class SlotDecoder:
         slots, group = max(slots, self.slots), max(group, self.group)
         if (slots, group) == (self.slots, self.group):
             return
-        dims, each = self.model.dims, self.head_width
-        shape = (self.heads, each, dims.n_audio_ctx)
-        self.cross = self.cross or [CrossCaches(*shape, self.precision, self.model.device) for _ in self.layers]
-        for cross in self.cross:
+        if not self.cross:
+            self._begin_caches()
+        for cross, past in zip(self.cross, self.past, strict=True):
             cross.reserve(slots)
-        text = (slots, group, self.heads, dims.n_text_ctx, each)
-        self.keys, self.values = self._grown(self.keys, text), self._grown(self.values, text)
+            past.reserve(slots, group)
         self.slots, self.group = slots, group
 
     def clear(self) -> None:
         """Give up all caches; `reserve` makes them anew."""
-        self.cross, self.keys, self.values = [], [], []
+        self.cross, self.past = [], []
         self.slots = self.group = 0
 
-    def _grown(self, caches: list[Tensor], shape: tuple[int, ...]) -> list[Tensor]:
-        for index in range(len(self.layers)):  # one after the other, so that only one is there twice
-            cache = torch.zeros(*shape, dtype=self.precision.caches, device=self.model.device)
-            if index < len(caches):
-                cache[tuple(slice(size) for size in caches[index].shape)] = caches[index]
-                caches[index] = cache
-            else:
-                caches.append(cache)
-        return caches
+    def _begin_caches(self) -> None:
+        dims, precision, device = self.model.dims, self.precision, self.model.device
+        shape = self.heads, self.head_width
+        self.cross = [CrossCaches(*shape, dims.n_audio_ctx, precision, device) for _ in self.layers]
+        self.past = [PastCache(*shape, dims.n_text_ctx, precision.caches, device) for _ in self.layers]
 
     @torch.inference_mode()
     def load(self, slot: int, audio_features: Tensor) -> None:
@@ -140,12 +123,12 @@ class SlotDecoder:
         ids = torch.tensor([*tokens, *[0] * (padded - length)], device=self.model.device)
         x = self._embedded(ids, slice(padded))
         for index, layer in enumerate(self.layers):
-            q, k, v = self._split(layer.qkv(normed(layer.attn_ln, x)), 3)  # each [heads, length, head width]
-            self.keys[index][slot, :group, :, :padded] = k
-            self.values[index][slot, :group, :, :padded] = v
+            qkv = self._split(layer.qkv(normed(layer.attn_ln, x)), 3)  # each [heads, length, head width]
+            self.past[index].read_prompt(slot, group, qkv[1:])
+            q, k, v = qkv
             x += layer.out(self._join(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
-            (q,) = self._split(layer.cross_q(normed(layer.cross_ln, x)), 1)
-            x += layer.cross_out(self._join(self.cross[index].attend(slot, q[None])[0]))
+            queries = self._split(layer.cross_q(normed(layer.cross_ln, x)), 1)
+            x += layer.cross_out(self._join(self.cross[index].attend(slot, queries)[0]))
             x += layer.down(layer.up(normed(layer.mlp_ln, x), gelu=True))
         logits = self._logits(x[[sot_index, length - 1]])
         return Prefilled(last=logits[1:], at_sot=logits[:1])
@@ -157,24 +140,23 @@ class SlotDecoder:
         Gives logits [rows, vocabulary], slots ascending, in float32.
         """
         slots = sorted(tokens)
-        runs = _runs(slots, tokens)
         device = self.model.device
         ids = torch.tensor([token for slot in slots for token in tokens[slot]], device=device)
         places = torch.tensor([lengths[slot] for slot in slots for _ in tokens[slot]], device=device)
-        owners = torch.tensor([slot for slot in slots for _ in tokens[slot]], device=device)
-        members = torch.tensor([row for slot in slots for row in range(len(tokens[slot]))], device=device)
-        ends = [self._rounded(max(lengths[slot] for slot in _covered(run)) + 1) for run in runs]
-        masks = [self._mask(places[run.rows], end) for run, end in zip(runs, ends, strict=True)]
-        x = self._embedded(ids, places)
-        for index, layer in enumerate(self.layers):
-            q, k, v = layer.qkv(normed(layer.attn_ln, x)).view(len(ids), 3, self.heads, -1).unbind(1)
-            self.keys[index][owners, members, :, places] = k.to(self.precision.caches)
-            self.values[index][owners, members, :, places] = v.to(self.precision.caches)
-            q = q.to(self.precision.caches) * self.head_width**-0.5
-            mixed = [self._attend_self(index, run, q[run.rows], mask) for run, mask in zip(runs, masks, strict=True)]
-            x += layer.out(_joined(mixed))
+        caches = torch.tensor(
+            [slot * self.group + row for slot in slots for row in range(len(tokens[slot]))], device=device
+        )
+        length = self._rounded(max(lengths[slot] for slot in slots) + 1)
+        return self._advance(ids, self.past[0].rows(caches, places, _runs(slots, tokens), length))
+
+    def _advance(self, ids: Tensor, rows: Rows) -> Tensor:
+        """The pass of a step: the tokens `ids` go into `rows`."""
+        x = self._embedded(ids, rows.places)
+        shape = len(ids), 3, self.heads, self.head_width
+        for layer, past, cross in zip(self.layers, self.past, self.cross, strict=True):
+            x += layer.out(past.attend(layer.qkv(normed(layer.attn_ln, x)).view(shape), rows))
             q = layer.cross_q(normed(layer.cross_ln, x))
-            x += layer.cross_out(_joined([self._attend_run(index, run, q[run.rows]) for run in runs]))
+            x += layer.cross_out(_joined([self._attend_window(cross, run, q[run.rows]) for run in rows.runs]))
             x += layer.down(layer.up(normed(layer.mlp_ln, x), gelu=True))
         return self._logits(x)
 
@@ -185,33 +167,13 @@ class SlotDecoder:
         if not moved or length <= first:
             return
         origins = [sources[row] for row in moved]
-        for cache in (*self.keys, *self.values):
-            part = cache[slot, :, :, first:length]
-            part[moved] = part[origins]
+        for past in self.past:
+            past.reorder(slot, moved, origins, slice(first, length))
 
-    def _attend_self(self, index: int, run: Run, q: Tensor, mask: Tensor) -> Tensor:
-        """Self-attention of a run, a single query a row: `q` [rows, heads, head width] to [rows, width].
-
-        Sums of products are twice as fast here as a batch of matrix products with one row.
-        """
-        length = mask.shape[-1]
-        keys = self.keys[index][run.slots, : run.group, :, :length]
-        values = self.values[index][run.slots, : run.group, :, :length]
-        q = q.view(*keys.shape[:3], 1, self.head_width)
-        scores = (keys * q).sum(dim=-1).flatten(0, 1) + mask
-        weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
-        return torch.bmm(weights.view(-1, 1, length), values.flatten(0, 2)).view(-1, self.width)
-
-    def _attend_run(self, index: int, run: Run, q: Tensor) -> Tensor:
+    def _attend_window(self, cross: CrossCaches, run: Run, q: Tensor) -> Tensor:
         """Cross-attention of a run: the rows of a slot are the queries of one attention over its cache."""
         q = q.view(-1, run.group, self.heads, self.head_width).transpose(1, 2)
-        return self.cross[index].attend(run.slots.start, q).transpose(1, 2).reshape(-1, self.width)
-
-    def _mask(self, places: Tensor, length: int) -> Tensor:
-        """[rows, 1, length]: 0 where a row has a token, -inf past its place."""
-        mask = torch.zeros(len(places), length, dtype=self.precision.caches, device=places.device)
-        mask.masked_fill_(torch.arange(length, device=places.device) > places[:, None], -torch.inf)
-        return mask[:, None]
+        return cross.attend(run.slots.start, q).transpose(1, 2).reshape(-1, self.width)
 
     def _rounded(self, length: int) -> int:
         whole: int = -(-length // _STRIDE) * _STRIDE
@@ -225,9 +187,9 @@ class SlotDecoder:
     def _logits(self, x: Tensor) -> Tensor:
         return self.vocabulary(normed(self.model.decoder.ln, x)).float()
 
-    def _split(self, joined: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """[length, parts * width] to `parts` of [heads, length, head width]."""
-        return joined.view(joined.shape[0], parts, self.heads, -1).permute(1, 2, 0, 3).unbind(0)
+    def _split(self, joined: Tensor, parts: int) -> Tensor:
+        """[length, parts * width] to [parts, heads, length, head width]."""
+        return joined.view(joined.shape[0], parts, self.heads, -1).permute(1, 2, 0, 3)
 
     def _join(self, mixed: Tensor) -> Tensor:
         """[heads, length, head width] to [length, width]."""
@@ -236,10 +198,6 @@ class SlotDecoder:
 
 def _joined(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _covered(run: Run) -> range:
-    return range(run.slots.start, run.slots.stop)
 
 
 def _runs(slots: Sequence[int], tokens: Mapping[int, Sequence[int]]) -> list[Run]:
@@ -251,7 +209,7 @@ def _runs(slots: Sequence[int], tokens: Mapping[int, Sequence[int]]) -> list[Run
     runs, row = [], 0
     for first, stop in pairwise([*cuts, len(slots)]):
         group = len(tokens[slots[first]])
-        rows = (stop - first) * group
-        runs.append(Run(slice(slots[first], slots[stop - 1] + 1), slice(row, row + rows), group))
-        row += rows
+        rows = slice(row, row + (stop - first) * group)
+        runs.append(Run(slice(slots[first], slots[stop - 1] + 1), rows, group))
+        row = rows.stop
     return runs
