@@ -6,6 +6,7 @@ import pytest
 import torch
 import whisper
 from random_whisper import noises, random_whisper
+from tape import as_on_a_gpu
 from torch import Tensor
 from whisper.model import Whisper
 from whisper.tokenizer import get_tokenizer
@@ -64,9 +65,8 @@ def expected(model: Whisper, features: Tensor, one: Try) -> whisper.DecodingResu
     return result
 
 
-def decode_all(model: Whisper, features: Tensor, tries: list[Try], slots: int) -> dict[int, Text]:
+def decode_all(decoder: BatchDecoder, features: Tensor, tries: list[Try], slots: int) -> dict[int, Text]:
     """Decode tries[i] on features[i % 3], as many at once as there are slots; those that end make room."""
-    decoder = BatchDecoder(model, torch.float32)
     waiting = list(range(len(tries)))
     holder: dict[int, int] = {}
     texts: dict[int, Text] = {}
@@ -106,14 +106,29 @@ def truths(model: Whisper, features: Tensor, tries: list[Try]) -> list[whisper.D
 def test_texts_do_not_depend_on_what_shares_the_batch(
     model: Whisper, features: Tensor, tries: list[Try], truths: list[whisper.DecodingResult], slots: int
 ) -> None:
-    texts = decode_all(model, features, tries, slots)
+    assert_decoded(decode_all(BatchDecoder(model, torch.float32), features, tries, slots), truths)
+    assert len({token for truth in truths for token in truth.tokens}) > 60
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_recorded_steps_give_the_same_texts(
+    model: Whisper, features: Tensor, tries: list[Try], truths: list[whisper.DecodingResult], slots: int
+) -> None:
+    """As on a GPU: a step's operations are asked for once, and then played again on what the same tensors hold."""
+    decoder = BatchDecoder(model, torch.float32)
+    recorder = as_on_a_gpu(decoder)
+    assert_decoded(decode_all(decoder, features, tries, slots), truths)
+    assert recorder.played == decoder.steps
+    assert recorder.recorded < decoder.steps / 5
+
+
+def assert_decoded(texts: dict[int, Text], truths: list[whisper.DecodingResult]) -> None:
     for index, truth in enumerate(truths):
         text = texts[index]
         assert list(text.tokens) == truth.tokens, index
         assert text.avg_logprob == pytest.approx(truth.avg_logprob, abs=1e-4)
         assert text.no_speech_prob == pytest.approx(truth.no_speech_prob, abs=1e-4)
         assert text.compression_ratio == truth.compression_ratio
-    assert len({token for truth in truths for token in truth.tokens}) > 60
 
 
 def test_a_token_that_the_model_does_not_have_is_named(model: Whisper) -> None:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from random_whisper import Samples, noises, random_whisper
 from reference import assert_same, transcribe
+from tape import as_on_a_gpu
 from whisper.model import Whisper
 
 from wat_cli.engine import Engine
@@ -73,12 +74,15 @@ def hear_all(engine: Engine, files: list[File]) -> list[Hearing]:
         return list(threads.map(lambda file: engine.hear(Samples(file[0]), file[1]), files))
 
 
-@pytest.mark.parametrize(("together", "slots"), [(1, 8), (3, 2), (8, 8)])
+@pytest.mark.parametrize(("together", "slots", "recorded"), [(1, 8, False), (3, 2, False), (8, 8, False), (8, 8, True)])
 def test_segments_do_not_depend_on_what_shares_the_batch(
-    model: Whisper, files: list[File], truths: list[dict[str, Any]], together: int, slots: int
+    model: Whisper, files: list[File], truths: list[dict[str, Any]], together: int, slots: int, recorded: bool
 ) -> None:
+    """With steps that are `recorded` too, as on a GPU."""
     chosen = range(len(files)) if together > 1 else range(1, 2)
     engine = Engine(WhisperAT(model), slots=slots)
+    if recorded:
+        as_on_a_gpu(engine.decoder)
     passes: list[int] = []
     hook = model.encoder.conv1.register_forward_hook(lambda *_: passes.append(1))
     for first in range(0, len(chosen), together):

@@ -113,7 +113,8 @@ class File:
     def mel(self, window: Window, model: WhisperAT) -> Tensor:
         """What `model` hears of a window: [1, n_mels, 3000]."""
         n_mels = model.dims.n_mels
-        return window_mel(self.pcm.read, window.seek, window.size, self.recording.log_max[n_mels], n_mels)[None]
+        log_max = self.recording.log_max[n_mels]
+        return window_mel(self.pcm.read, window.seek, window.size, log_max, n_mels, model.device)[None]
 
     def _tag(self, place: Placement, layer_features: Tensor) -> None:
         decider = self.models.decider

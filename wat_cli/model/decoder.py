@@ -73,6 +73,7 @@ class SlotDecoder:
         decoder, dims = model.decoder, model.dims
         self.heads, self.width = dims.n_text_head, dims.n_text_state
         self.head_width = self.width // self.heads
+        self.context = int(dims.n_text_ctx)
         self.layers = [_Layer(block, dtype, sole) for block in decoder.blocks]
         # log-probabilities need more digits than bfloat16 has
         on_cpu = model.device.type == "cpu"
@@ -147,10 +148,10 @@ class SlotDecoder:
             [slot * self.group + row for slot in slots for row in range(len(tokens[slot]))], device=device
         )
         length = self._rounded(max(lengths[slot] for slot in slots) + 1)
-        return self._advance(ids, self.past[0].rows(caches, places, _runs(slots, tokens), length))
+        return self.advance(ids, self.past[0].rows(caches, places, _runs(slots, tokens), length))
 
-    def _advance(self, ids: Tensor, rows: Rows) -> Tensor:
-        """The pass of a step: the tokens `ids` go into `rows`."""
+    def advance(self, ids: Tensor, rows: Rows) -> Tensor:
+        """The pass of a step: the tokens `ids` [rows] go into `rows` of the caches; gives logits [rows, vocabulary]."""
         x = self._embedded(ids, rows.places)
         shape = len(ids), 3, self.heads, self.head_width
         for layer, past, cross in zip(self.layers, self.past, self.cross, strict=True):
@@ -177,7 +178,7 @@ class SlotDecoder:
 
     def _rounded(self, length: int) -> int:
         whole: int = -(-length // _STRIDE) * _STRIDE
-        return min(whole, int(self.model.dims.n_text_ctx))
+        return min(whole, self.context)
 
     def _embedded(self, ids: Tensor, places: Tensor | slice) -> Tensor:
         decoder = self.model.decoder

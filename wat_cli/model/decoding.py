@@ -17,6 +17,7 @@ from whisper.utils import compression_ratio
 
 from wat_cli.model.decoder import SlotDecoder
 from wat_cli.model.memory import ran_out_of_memory
+from wat_cli.model.recorded import Asked, RecordedSteps
 from wat_cli.model.rules import RowPast, Rules, apply_rules
 from wat_cli.model.search import BeamSearch, Ranked, SampleSearch, Search
 
@@ -79,6 +80,8 @@ class BatchDecoder:
         """
         self.model = model
         self.decoder = SlotDecoder(model, dtype, sole=sole)
+        self.recorded = RecordedSteps(self.decoder) if model.device.type == "cuda" else None
+        """Takes the steps in place of the decoder."""
         self.running: dict[int, _Running] = {}
         self.steps = self.rows_stepped = 0
         """Decoder steps so far, and the slots that took part in them, summed: their ratio is the mean batch."""
@@ -97,6 +100,8 @@ class BatchDecoder:
         """Give up everything that is decoded, with the memory that it takes."""
         self.running.clear()
         self.decoder.clear()
+        if self.recorded is not None:
+            self.recorded.clear()
 
     @torch.inference_mode()
     def start(self, slot: int, attempt: Try) -> Text | None:
@@ -114,7 +119,7 @@ class BatchDecoder:
         running = _Running(search, rules, tokenizer, len(prompt), float(no_speech))
         logits = prefilled.last + rules.first_bias
         apply_rules(logits, [RowPast.of((), rules, dims.n_vocab)], rules.timestamp_begin)
-        search.update(Ranked.of(logits).repeated(attempt.rows))
+        search.update(Ranked.of(logits, search.most).repeated(attempt.rows))
         if search.done:
             return _text(running)
         # every row still holds the same prompt, so beams need no reordering here
@@ -147,10 +152,7 @@ class BatchDecoder:
             del self.running[slots[0]]
             return [(slots[0], error)]
         ended: list[tuple[int, Text | Exception]] = []
-        row = 0
-        for slot, running in zip(slots, tries, strict=True):
-            rows = ranked.rows(row, row + running.search.rows)
-            row += running.search.rows
+        for slot, running, rows in zip(slots, tries, ranked, strict=True):
             try:
                 text = self._sample(slot, running, rows)
             except Exception as error:
@@ -162,14 +164,32 @@ class BatchDecoder:
                 ended.append((slot, text))
         return ended
 
-    def _ranked(self, slots: list[int], tries: list[_Running]) -> Ranked:
-        """What each row may be followed by: one pass of the decoder for all of them."""
+    def _ranked(self, slots: list[int], tries: list[_Running]) -> list[Ranked]:
+        """What each try's rows may be followed by: one pass of the decoder for all of them."""
+        most = max(running.search.most for running in tries)
+        asked = {slot: self._asked(running) for slot, running in zip(slots, tries, strict=True)}
+        if self.recorded is not None:
+            return list(self.recorded.ranked(asked, most).values())
         logits = self.decoder.step(
-            {slot: [row[-1] for row in running.search.sampled] for slot, running in zip(slots, tries, strict=True)},
-            {slot: running.length for slot, running in zip(slots, tries, strict=True)},
+            {slot: one.tokens for slot, one in asked.items()}, {slot: one.place for slot, one in asked.items()}
         )
-        self._bar(logits, tries)
-        return Ranked.of(logits)
+        first = tries[0].rules
+        if all(one.rules is first for one in asked.values()):
+            logits += first.bias
+        else:
+            logits += torch.stack([one.rules.bias for one in asked.values() for _ in one.tokens])
+        apply_rules(logits, [past for one in asked.values() for past in one.pasts], first.timestamp_begin)
+        ranked, row = Ranked.of(logits, most), 0
+        parts = []
+        for one in asked.values():
+            parts.append(ranked.rows(row, row + len(one.tokens)))
+            row += len(one.tokens)
+        return parts
+
+    def _asked(self, running: _Running) -> Asked:
+        search, rules = running.search, running.rules
+        pasts = [RowPast.of(row, rules, self.model.dims.n_vocab) for row in search.sampled]
+        return Asked([row[-1] for row in search.sampled], running.length, search.sources, pasts, rules)
 
     def _sample(self, slot: int, running: _Running, ranked: Ranked) -> Text | None:
         """Choose one try's next tokens; gives its text if they ended it."""
@@ -177,21 +197,9 @@ class BatchDecoder:
         search.update(ranked)
         if search.done:
             return _text(running)
-        self.decoder.reorder(slot, search.sources, running.prompt_length, running.length)
+        if self.recorded is None:
+            self.decoder.reorder(slot, search.sources, running.prompt_length, running.length)
         return None
-
-    def _bar(self, logits: Tensor, tries: list[_Running]) -> None:
-        first = tries[0].rules
-        if all(running.rules is first for running in tries):
-            logits += first.bias
-        else:
-            logits += torch.stack([running.rules.bias for running in tries for _ in running.search.sampled])
-        pasts = [
-            RowPast.of(sampled, running.rules, logits.shape[1])
-            for running in tries
-            for sampled in running.search.sampled
-        ]
-        apply_rules(logits, pasts, first.timestamp_begin)
 
     def _rules_of(self, attempt: Try) -> Rules:
         key = (attempt.tokenizer.language, attempt.suppress_tokens)

@@ -122,17 +122,23 @@ def window_samples(read: ReadPcm, seek: int, size: int) -> NDArray[np.float32]:
     return samples
 
 
-def window_mel(read: ReadPcm, seek: int, size: int, log_max: float, n_mels: int) -> Tensor:
-    """Mel of one window as openai-whisper feeds it to the encoder.
+def window_mel(
+    read: ReadPcm, seek: int, size: int, log_max: float, n_mels: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Mel of one window as openai-whisper feeds it to the encoder, computed on `device`.
 
     `seek` and `size` are mel frames of 10 ms; `log_max` is the file's `LogMelMaximum`. Gives float32
     [n_mels, 3000]: ``pad_or_trim(log_mel_spectrogram(file, padding=N_SAMPLES)[:, seek : seek + size], 3000)``, so
     frames past `size` are zero after the normalisation, not silence.
     """
-    mel = torch.zeros(n_mels, N_FRAMES)
+    device = torch.device(device)
+    mel = torch.zeros(n_mels, N_FRAMES, device=device)
     if size <= 0:
         return mel
     samples = torch.from_numpy(window_samples(read, seek, size))
+    if device.type == "cuda":
+        samples = samples.pin_memory()  # only from there a copy goes on beside other work
+    samples = samples.to(device, non_blocking=True)
     log_spec = _mel_power(samples, n_mels).clamp_(min=SILENCE).log10_()
     mel[:, :size] = (torch.clamp(log_spec, min=log_max - 8.0) + 4.0) / 4.0
     return mel

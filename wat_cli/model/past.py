@@ -46,6 +46,7 @@ class PastCache:
         self.heads, self.head_width, self.context = heads, head_width, context
         self.cache = torch.zeros(2, 0, 0, heads, context, head_width, dtype=dtype, device=device)
         """Keys, then values: [2, slots, group, heads, context, head width]."""
+        self.by_sums = device.type == "cpu"
 
     def reserve(self, slots: int, group: int) -> None:
         """Make room for `slots` of `group` rows, no fewer than there are, and keep what is in the cache."""
@@ -75,12 +76,17 @@ class PastCache:
         part = self.cache[:, slot, :, :, span]
         part[:, rows] = part[:, origins]
 
+    def reorder_all(self, sources: Tensor, length: int) -> None:
+        """Let every row of all slots' [slots * group] go on from the row that `sources` names, `length` tokens long."""
+        part = self.cache.flatten(1, 2)[..., :length, :]
+        part.copy_(part[:, sources])
+
     def attend(self, qkv: Tensor, rows: Rows) -> Tensor:
         """Take the new tokens' keys and values, and attend: `qkv` [rows, 3, heads, head width] to [rows, width]."""
         qkv = qkv.to(self.cache.dtype)
         self.cache.flatten(1, 2)[:, rows.caches, :, rows.places] = qkv[:, 1:]
         q = qkv[:, 0]
-        if q.device.type == "cpu":
+        if self.by_sums:
             return self._sums(q, rows).view(len(q), -1)
         mixed = []
         for run in rows.runs:

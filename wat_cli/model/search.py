@@ -27,24 +27,39 @@ class Ranked:
     """Each row's token."""
     greatest: list[float]
     """Those tokens' log-probabilities."""
+    tokens: list[list[int]]
+    """Each row's likeliest tokens, for beams; as many as were asked for."""
+    values: list[list[float]]
+    """Their log-probabilities."""
 
     @classmethod
-    def of(cls, logits: Tensor) -> Ranked:
-        """Rank `logits` [rows, vocabulary]."""
+    def of(cls, logits: Tensor, most: int = 0) -> Ranked:
+        """Rank `logits` [rows, vocabulary], and find the `most` likeliest of each row."""
         logprobs = logits.log_softmax(dim=-1)  # in one go; a sum of exponentials takes torch twice as long
         # on a CPU NumPy finds the largest of a row several times faster than torch
         places = logits.argmax(dim=-1) if logits.device.type != "cpu" else torch.from_numpy(logits.numpy().argmax(-1))
-        return cls(logits, logprobs, places.tolist(), logprobs.gather(1, places[:, None])[:, 0].tolist())
+        greatest = logprobs.gather(1, places[:, None])[:, 0]
+        values, tokens = logprobs.topk(most, dim=-1) if most else (logprobs[:, :0], places[:, None][:, :0])
+        return cls(logits, logprobs, places.tolist(), greatest.tolist(), tokens.tolist(), values.tolist())
 
     def rows(self, first: int, stop: int) -> Ranked:
         """The same for some of the rows."""
         part = slice(first, stop)
-        return Ranked(self.logits[part], self.logprobs[part], self.likeliest[part], self.greatest[part])
+        return Ranked(
+            self.logits[part],
+            self.logprobs[part],
+            self.likeliest[part],
+            self.greatest[part],
+            self.tokens[part],
+            self.values[part],
+        )
 
     def repeated(self, rows: int) -> Ranked:
         """The only row as many times."""
         logits, logprobs = self.logits.expand(rows, -1), self.logprobs.expand(rows, -1)
-        return Ranked(logits, logprobs, self.likeliest * rows, self.greatest * rows)
+        return Ranked(
+            logits, logprobs, self.likeliest * rows, self.greatest * rows, self.tokens * rows, self.values * rows
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,9 @@ class Chosen:
 
 class Search:
     """Candidates for one window's text. `rows` of them go on, `room` tokens at most."""
+
+    most = 0
+    """How many of a row's likeliest tokens it chooses from, where that is more than one."""
 
     def __init__(self, rows: int, room: int, eot: int, length_penalty: float | None) -> None:
         self.rows, self.room, self.eot, self.length_penalty = rows, room, eot, length_penalty
@@ -141,16 +159,17 @@ class BeamSearch(Search):
     ) -> None:
         super().__init__(beams, room, eot, length_penalty)
         self.max_candidates = round(beams * (patience or 1.0))
+        self.most = beams + 1
         self.finished: dict[tuple[int, ...], float] = {}
 
     def _choose(self, ranked: Ranked) -> None:
-        values, ids = ranked.logprobs.topk(self.rows + 1, dim=-1)
-        totals = (torch.tensor(self.sum_logprobs)[:, None] + values.cpu()).tolist()
+        # in float32, as openai-whisper adds them
+        totals = (torch.tensor(self.sum_logprobs)[:, None] + torch.tensor(ranked.values)[:, : self.most]).tolist()
         scores: dict[tuple[int, ...], float] = {}
         sources: dict[tuple[int, ...], int] = {}
-        for row, (row_totals, row_ids) in enumerate(zip(totals, ids.tolist(), strict=True)):
+        for row, (row_totals, row_tokens) in enumerate(zip(totals, ranked.tokens, strict=True)):
             prefix = tuple(self.sampled[row])
-            for total, token in zip(row_totals, row_ids, strict=True):
+            for total, token in zip(row_totals, row_tokens[: self.most], strict=True):
                 scores[(*prefix, token)] = total
                 sources[(*prefix, token)] = row
         going: list[tuple[int, ...]] = []
