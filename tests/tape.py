@@ -42,7 +42,7 @@ class Tape(TorchDispatchMode):
 
 
 class Recorder:
-    """Stands for `record_graph`; counts."""
+    """Stands for `CudaGraphs`; counts."""
 
     def __init__(self) -> None:
         self.recorded = self.played = 0

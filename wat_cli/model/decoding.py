@@ -17,7 +17,7 @@ from whisper.utils import compression_ratio
 
 from wat_cli.model.decoder import SlotDecoder
 from wat_cli.model.memory import ran_out_of_memory
-from wat_cli.model.recorded import Asked, RecordedSteps
+from wat_cli.model.recorded import Asked, CudaGraphs, RecordedSteps
 from wat_cli.model.rules import RowPast, Rules, apply_rules
 from wat_cli.model.search import BeamSearch, Ranked, SampleSearch, Search
 
@@ -80,7 +80,7 @@ class BatchDecoder:
         """
         self.model = model
         self.decoder = SlotDecoder(model, dtype, sole=sole)
-        self.recorded = RecordedSteps(self.decoder) if model.device.type == "cuda" else None
+        self.recorded = RecordedSteps(self.decoder, CudaGraphs()) if model.device.type == "cuda" else None
         """Takes the steps in place of the decoder."""
         self.running: dict[int, _Running] = {}
         self.steps = self.rows_stepped = 0

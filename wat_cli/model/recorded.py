@@ -47,47 +47,41 @@ class Record(Protocol):
     def __call__(self, work: Callable[[], _T]) -> Callable[[], _T]: ...
 
 
-def record_graph(work: Callable[[], _T]) -> Callable[[], _T]:
-    """Record `work` as a CUDA graph, whose results are the same tensors each time."""
-    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        work()  # libraries make room for themselves at their first call, which no graph can hold
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    # other threads may go on using the device meanwhile
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        given = work()
+class CudaGraphs:
+    """Records as CUDA graphs, which share one pool of memory: no two are played at a time."""
 
-    def play() -> _T:
-        graph.replay()
-        return given
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
 
-    return play
+    def __call__(self, work: Callable[[], _T]) -> Callable[[], _T]:
+        """Record `work`, whose results are the same tensors each time."""
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            work()  # libraries make room for themselves at their first call, which no graph can hold
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        # other threads may go on using the device meanwhile
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            given = work()
 
+        def play() -> _T:
+            graph.replay()
+            return given
 
-@dataclass(frozen=True)
-class _Step:
-    """What a step gives."""
-
-    logits: Tensor
-    """[rows of all slots, vocabulary], with the rules applied."""
-    logprobs: Tensor
-    found: Tensor
-    """[rows of all slots, 2 + 2 most] in float64: the likeliest token and its log-probability, then the `most`
-    likeliest tokens and theirs."""
+        return play
 
 
 class RecordedSteps:
     """The steps of one `SlotDecoder`, recorded for each number of slots and rows, and length of text."""
 
-    def __init__(self, decoder: SlotDecoder, record: Record = record_graph) -> None:
+    def __init__(self, decoder: SlotDecoder, record: Record) -> None:
         self.decoder, self.record = decoder, record
         self.clear()
 
     def clear(self) -> None:
         """Forget all recordings, with the memory that they take: they hold the caches that they were made with."""
-        self._steps: dict[tuple[int, int], Callable[[], _Step]] = {}
+        self._steps: dict[tuple[int, int], Callable[[], Tensor]] = {}
         self._shape = 0, 0
         self._rules: dict[int, Rules] = {}
 
@@ -109,11 +103,10 @@ class RecordedSteps:
             (begin,) = {one.rules.timestamp_begin for one in asked.values()}
             self._steps[length, most] = self._recorded(lambda: self._work(length, most, begin), length)
         self._say(asked)
-        step = self._steps[length, most]()
-        found = step.found.cpu()  # the one wait
-        return {slot: self._of(step, found, slot, len(one.tokens)) for slot, one in asked.items()}
+        found = self._steps[length, most]().cpu()  # the one wait
+        return {slot: self._of(found, slot, len(one.tokens)) for slot, one in asked.items()}
 
-    def _recorded(self, work: Callable[[], _Step], length: int) -> Callable[[], _Step]:
+    def _recorded(self, work: Callable[[], Tensor], length: int) -> Callable[[], Tensor]:
         """Record a step, without harm to what the caches hold: its tokens go where no row has one yet."""
         self._heard.copy_(self._blank(length - 1))
         try:
@@ -137,6 +130,8 @@ class RecordedSteps:
         self._said = torch.zeros(6, rows, dtype=torch.int64, pin_memory=device.type == "cuda")
         self._heard = torch.zeros(6, rows, dtype=torch.int64, device=device)
         """Token, place, and where each row of the caches goes on from; what `apply_bounds` takes."""
+        self._logits = torch.zeros(rows, decoder.model.dims.n_vocab, device=device)
+        """What the last step gave, with the rules applied: one place for all recordings, not one for each."""
 
     def _say(self, asked: Mapping[int, Asked]) -> None:
         """Tell the device of each row; in those that nothing runs in, any token begins a text."""
@@ -155,30 +150,33 @@ class RecordedSteps:
         said[1], said[2] = place, torch.arange(said.shape[1])
         return said
 
-    def _work(self, length: int, most: int, timestamp_begin: int) -> _Step:
-        """One step of all rows: operations on tensors alone, none of which the host waits for."""
+    def _work(self, length: int, most: int, timestamp_begin: int) -> Tensor:
+        """One step of all rows: operations on tensors alone, none of which the host waits for.
+
+        Gives [rows, 2 + 2 most] in float64: each row's likeliest token and its log-probability, then the `most`
+        likeliest tokens and theirs.
+        """
         decoder, heard = self.decoder, self._heard
         if decoder.group > 1:
             for past in decoder.past:
                 past.reorder_all(heard[2], length)
         every = Run(slice(0, decoder.slots), slice(0, heard.shape[1]), decoder.group)
         rows = decoder.past[0].rows(self._rows, heard[1], [every], length)
-        logits = decoder.advance(heard[0], rows)
+        logits = self._logits.copy_(decoder.advance(heard[0], rows))
         logits.view(decoder.slots, decoder.group, -1).add_(self._bias[:, None])
         apply_bounds(logits, heard[3:, :, None], timestamp_begin)
         logprobs = logits.log_softmax(dim=-1)
         likeliest = logits.argmax(dim=-1, keepdim=True)
         values, tokens = logprobs.topk(most, dim=-1) if most else (logprobs[:, :0], likeliest[:, :0])
         found = [likeliest.double(), logprobs.gather(1, likeliest).double(), tokens.double(), values.double()]
-        return _Step(logits, logprobs, torch.cat(found, dim=-1))
+        return torch.cat(found, dim=-1)
 
-    def _of(self, step: _Step, found: Tensor, slot: int, rows: int) -> Ranked:
+    def _of(self, found: Tensor, slot: int, rows: int) -> Ranked:
         part = slice(slot * self.decoder.group, slot * self.decoder.group + rows)
         mine = found[part]
         tokens, values = mine[:, 2:].chunk(2, dim=-1)
         return Ranked(
-            step.logits[part],
-            step.logprobs[part],
+            self._logits[part],
             likeliest=mine[:, 0].long().tolist(),
             greatest=mine[:, 1].tolist(),
             tokens=tokens.long().tolist(),

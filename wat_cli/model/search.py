@@ -21,8 +21,6 @@ class Ranked:
 
     logits: Tensor
     """[rows, vocabulary] in float32, with the rules applied."""
-    logprobs: Tensor
-    """[rows, vocabulary]: their log-probabilities."""
     likeliest: list[int]
     """Each row's token."""
     greatest: list[float]
@@ -40,26 +38,18 @@ class Ranked:
         places = logits.argmax(dim=-1) if logits.device.type != "cpu" else torch.from_numpy(logits.numpy().argmax(-1))
         greatest = logprobs.gather(1, places[:, None])[:, 0]
         values, tokens = logprobs.topk(most, dim=-1) if most else (logprobs[:, :0], places[:, None][:, :0])
-        return cls(logits, logprobs, places.tolist(), greatest.tolist(), tokens.tolist(), values.tolist())
+        return cls(logits, places.tolist(), greatest.tolist(), tokens.tolist(), values.tolist())
 
     def rows(self, first: int, stop: int) -> Ranked:
         """The same for some of the rows."""
         part = slice(first, stop)
-        return Ranked(
-            self.logits[part],
-            self.logprobs[part],
-            self.likeliest[part],
-            self.greatest[part],
-            self.tokens[part],
-            self.values[part],
-        )
+        lists = self.likeliest[part], self.greatest[part], self.tokens[part], self.values[part]
+        return Ranked(self.logits[part], *lists)
 
     def repeated(self, rows: int) -> Ranked:
         """The only row as many times."""
-        logits, logprobs = self.logits.expand(rows, -1), self.logprobs.expand(rows, -1)
-        return Ranked(
-            logits, logprobs, self.likeliest * rows, self.greatest * rows, self.tokens * rows, self.values * rows
-        )
+        lists = self.likeliest * rows, self.greatest * rows, self.tokens * rows, self.values * rows
+        return Ranked(self.logits.expand(rows, -1), *lists)
 
 
 @dataclass(frozen=True)
@@ -148,7 +138,8 @@ class SampleSearch(Search):
     def _drawn(self, ranked: Ranked) -> tuple[list[int], list[float]]:
         probabilities = Categorical(logits=ranked.logits / self.temperature).probs
         drawn = torch.multinomial(probabilities, 1, True, generator=self.generator)
-        return drawn.squeeze(1).tolist(), ranked.logprobs.gather(1, drawn).squeeze(1).tolist()
+        logprobs = ranked.logits.log_softmax(dim=-1).gather(1, drawn)
+        return drawn.squeeze(1).tolist(), logprobs.squeeze(1).tolist()
 
 
 class BeamSearch(Search):
