@@ -1,7 +1,8 @@
 """`wat` beside its peers on the same work: ``make bench``, or ``python -m benchmarks`` once the peers are installed.
 
-Without arguments every section runs, with three interleaved runs of each row; ``--quick`` takes five minutes. Results
-go into ``benchmarks/RESULTS.md``, where what other sections found before stays.
+Without arguments every section runs: first the comparison with the peers, three interleaved runs of each row in 45
+minutes at most, then in some twenty what is measured of `wat` besides. ``--quick`` takes five minutes in all. Results go
+into ``benchmarks/RESULTS.md``, where what other sections found before stays.
 
 ``python -m benchmarks speed-tiny speed-base --rows openai,fw-batch,wat --runs 1`` runs a part.
 """
@@ -13,6 +14,7 @@ import os
 import shlex
 import sys
 import time
+from dataclasses import replace
 
 from benchmarks.machine import threads
 from benchmarks.measuring import say
@@ -22,7 +24,9 @@ from benchmarks.results import Part, keep, write
 from benchmarks.sections import SECTIONS
 from benchmarks.weights import SIZES
 
-QUICK_SECTIONS = ("speed-tiny", "long", "text", "start", "memory", "slots", "occupancy")
+COMPARISON = ("settings", "speed-tiny", "speed-base", "beams", "no-timestamps", "speed-small")
+"""`wat` and its peers on the same work; small, which takes longest, comes last."""
+BESIDES = tuple(key for key in SECTIONS if key not in COMPARISON)
 
 
 def arguments() -> argparse.Namespace:
@@ -37,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, help="interleaved runs of each row (3; 1 with --quick)")
     parser.add_argument("--files", type=int, help=f"files of {WINDOWS} windows ({FILES}; 4 of 2 with --quick)")
     parser.add_argument("--threads", type=int, default=threads(), help="CPU threads of every program (%(default)s)")
-    parser.add_argument("--minutes", type=float, help="after so many, no further section or run begins (45; 5)")
+    parser.add_argument("--minutes", type=float, help="of the comparison, after which no run of it begins (45; 5)")
     args = parser.parse_args()
     for names, known in ((args.sections, SECTIONS), (args.sizes.split(","), SIZES), (args.rows.split(","), KINDS)):
         if unknown := [name for name in names if name not in known]:
@@ -62,12 +66,13 @@ def plan_of(args: argparse.Namespace) -> Plan:
 
 
 def chosen(args: argparse.Namespace, plan: Plan) -> list[str]:
-    """Keys of the sections to run, those named or all that the sizes leave; small, which takes longest, comes last."""
+    """Keys of the sections to run: those named, or all that the sizes leave."""
     if args.sections:
         return list(args.sections)
+    if args.quick:
+        return ["speed-tiny", *BESIDES]
     left_out = [f"speed-{size}" for size in SIZES if size not in plan.sizes]
-    keys = [key for key in (QUICK_SECTIONS if args.quick else SECTIONS) if key not in left_out]
-    return sorted(keys, key="speed-small".__eq__)
+    return [key for key in (*COMPARISON, *BESIDES) if key not in left_out]
 
 
 def main() -> None:
@@ -78,12 +83,13 @@ def main() -> None:
     plan, command = plan_of(args), shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     load, begun = f"{os.getloadavg()[0]:.1f}", time.monotonic()
     for key in chosen(args, plan):
-        if plan.deadline is not None and time.monotonic() > plan.deadline:
+        mine = replace(plan, deadline=None) if key in BESIDES and not args.quick else plan
+        if mine.deadline is not None and time.monotonic() > mine.deadline:
             say(f"{key}: left out, the time is up")
             continue
         say(f"{key} ({time.monotonic() - begun:.0f} s)")
         started = time.monotonic()
-        text = SECTIONS[key].run(plan)
+        text = SECTIONS[key].run(mine)
         keep(Part.now(key, SECTIONS[key].title, text, command, load, plan.threads, time.monotonic() - started))
         write()
         print(f"\n## {SECTIONS[key].title}\n\n{text}\n", flush=True)
