@@ -63,13 +63,13 @@ class Part:
             f"took {self.seconds:.0f} s",
             f"`{self.command}`",
         ]
-        return f"## {self.title}\n\n{self.text}\n\n<sub>{'; '.join(facts)}</sub>\n"
+        return f"## {self.title}, {self.threads} threads\n\n{self.text}\n\n<sub>{'; '.join(facts)}</sub>\n"
 
 
 def keep(part: Part, folder: Path = KEPT) -> None:
-    """Remember a section until it runs again."""
+    """Remember a section until it runs again with as many threads."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{part.key}.json").write_text(json.dumps(dataclasses.asdict(part), indent=1), encoding="utf-8")
+    (folder / f"{part.key}-{part.threads}-threads.json").write_text(json.dumps(dataclasses.asdict(part), indent=1), encoding="utf-8")
 
 
 def write(folder: Path = KEPT, path: Path = RESULTS) -> None:
@@ -78,8 +78,7 @@ def write(folder: Path = KEPT, path: Path = RESULTS) -> None:
 
     parts = []
     for key in SECTIONS:
-        kept = folder / f"{key}.json"
-        if kept.is_file():
-            parts.append(Part(**json.loads(kept.read_text(encoding="utf-8"))))
+        kept = sorted(folder.glob(f"{key}-[0-9]*-threads.json"))
+        parts += [Part(**json.loads(path.read_text(encoding="utf-8"))) for path in kept]
     versions = "\n".join(sorted({f"Versions: {part.versions}." for part in parts}))
     path.write_text("\n".join([HEAD, versions + "\n", *(part.markdown() for part in parts)]), encoding="utf-8")
