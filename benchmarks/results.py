@@ -69,7 +69,9 @@ class Part:
 def keep(part: Part, folder: Path = KEPT) -> None:
     """Remember a section until it runs again with as many threads."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{part.key}-{part.threads}-threads.json").write_text(json.dumps(dataclasses.asdict(part), indent=1), encoding="utf-8")
+    (folder / f"{part.key}-{part.threads}-threads.json").write_text(
+        json.dumps(dataclasses.asdict(part), indent=1), encoding="utf-8"
+    )
 
 
 def write(folder: Path = KEPT, path: Path = RESULTS) -> None:
