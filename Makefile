@@ -77,7 +77,7 @@ mini: speech sounds ## train the embedded model anew and put it into wat_cli/dat
 	mkdir -p $(MINI)
 	$(BIN)/python -m training.ship build/mini/polish.pt --head build/mini/head/head.pt --out $(MINI)
 
-bench: .venv/ready build/bench/ready ## run wat and its peers on the same work, and write benchmarks/RESULTS.md; BENCH=--quick: five minutes
+bench: .venv/ready build/bench/ready ## run wat and its peers on the same work, and write benchmarks/RESULTS.md; BENCH=--quick: five minutes, BENCH="--device cuda": on a GPU
 	$(BIN)/python -m benchmarks $(BENCH)
 
 STRESS := kills mutants concurrent ten-hours dask soak
@@ -134,7 +134,7 @@ build/bench/ready: constraints.txt
 	$(PYTHON) -m venv build/bench/venv
 	build/bench/venv/bin/python -m pip install --quiet --constraint constraints.txt torch
 	build/bench/venv/bin/python -m pip install --quiet --constraint constraints.txt \
-		openai-whisper faster-whisper==1.2.1 ctranslate2==4.8.5
+		openai-whisper faster-whisper==1.2.1 ctranslate2==4.8.5 transformers==5.23.0
 	build/bench/venv/bin/python -m pip install --quiet --no-deps whisper-at==0.5
 	touch $@
 

@@ -24,9 +24,10 @@ from benchmarks.results import Part, keep, write
 from benchmarks.sections import SECTIONS
 from benchmarks.weights import SIZES
 
+GPU_FILES = 64
 COMPARISON = ("settings", "speed-tiny", "speed-base", "beams", "no-timestamps", "speed-small")
 """`wat` and its peers on the same work; small, which takes longest, comes last."""
-BESIDES = tuple(key for key in SECTIONS if key not in COMPARISON)
+BESIDES = tuple(key for key in SECTIONS if key not in (*COMPARISON, "gpu"))
 
 
 def arguments() -> argparse.Namespace:
@@ -36,13 +37,18 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all if left out")
     parser.add_argument("--quick", action="store_true", help="tiny only, few windows, one run each: five minutes")
-    parser.add_argument("--sizes", default="tiny,base,small", help="sizes by comma (%(default)s)")
+    parser.add_argument("--sizes", help="sizes by comma (tiny,base,small; large-v2 on a GPU)")
+    parser.add_argument("--device", default="cpu", help="cuda: the section gpu, with 64 files (%(default)s)")
     parser.add_argument("--rows", default=",".join(KINDS), help="rows by comma (%(default)s)")
     parser.add_argument("--runs", type=int, help="interleaved runs of each row (3; 1 with --quick)")
     parser.add_argument("--files", type=int, help=f"files of {WINDOWS} windows ({FILES}; 4 of 2 with --quick)")
     parser.add_argument("--threads", type=int, default=threads(), help="CPU threads of every program (%(default)s)")
     parser.add_argument("--minutes", type=float, help="of the comparison, after which no run of it begins (45; 5)")
     args = parser.parse_args()
+    on_gpu = args.device != "cpu" or args.sections == ["gpu"]
+    args.sizes = args.sizes or ("large-v2" if on_gpu else "tiny,base,small")
+    args.sections = args.sections or (["gpu"] if on_gpu else [])
+    args.files = args.files or (GPU_FILES if on_gpu else None)
     for names, known in ((args.sections, SECTIONS), (args.sizes.split(","), SIZES), (args.rows.split(","), KINDS)):
         if unknown := [name for name in names if name not in known]:
             parser.error(f"{', '.join(unknown)}: choose from {', '.join(known)}")
@@ -61,6 +67,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         windows=2 if args.quick else WINDOWS,
         tokens=32 if args.quick else TOKENS,
         quick=args.quick,
+        device=args.device,
         deadline=time.monotonic() + 60 * minutes,
     )
 

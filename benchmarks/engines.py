@@ -33,6 +33,8 @@ class Setup:
     """Files that faster-whisper decodes side by side, with an equal share of the threads each."""
     tags: bool = False
     shards: str | None = None
+    device: str = "cpu"
+    """Or ``cuda``, where openai-whisper, transformers and `wat` compute in float16."""
     environment: dict[str, str] = field(default_factory=dict)
     """Environment variables of the process."""
 
@@ -71,9 +73,9 @@ def windows_of(segments: Iterable[tuple[int, Sequence[int]]]) -> Windows:
     return sorted(found.items())
 
 
-def _whisper_options(work: Work) -> dict[str, Any]:
+def _whisper_options(work: Work, fp16: bool = False) -> dict[str, Any]:
     """Keyword arguments of openai-whisper's and whisper-at's `transcribe`."""
-    options: dict[str, Any] = {"language": work.language, "fp16": False, "without_timestamps": not work.timestamps}
+    options: dict[str, Any] = {"language": work.language, "fp16": fp16, "without_timestamps": not work.timestamps}
     if work.beam is not None:
         options["beam_size"] = work.beam
     if work.real:
@@ -90,10 +92,11 @@ def openai_whisper(setup: Setup) -> Callable[[Work], Heard]:
     import whisper
 
     torch.set_num_threads(setup.threads)
-    model = whisper.load_model(setup.checkpoint, device="cpu")
+    model = whisper.load_model(setup.checkpoint, device=setup.device)
 
     def run(work: Work) -> Heard:
-        results = [whisper.transcribe(model, path, **_whisper_options(work)) for path in work.files]
+        options = _whisper_options(work, fp16=setup.device != "cpu")
+        results = [whisper.transcribe(model, path, **options) for path in work.files]
         windows = [windows_of((one["seek"], one["tokens"]) for one in result["segments"]) for result in results]
         return Heard(windows, [result["text"] for result in results])
 
@@ -194,6 +197,27 @@ def _from_faster(results: Sequence[Sequence[Any]]) -> Heard:
     return Heard(windows, ["".join(segment.text for segment in segments) for segments in results])
 
 
+def transformers_batched(setup: Setup) -> Callable[[Work], Heard]:
+    """transformers' pipeline, windows of all files in batches."""
+    import torch
+
+    from benchmarks import hugging_face
+
+    torch.set_num_threads(setup.threads)
+    decoders: dict[tuple[str, bool, int | None], hugging_face.Decode] = {}
+
+    def run(work: Work) -> Heard:
+        asked = work.language, work.timestamps, work.beam
+        if asked not in decoders:
+            decoders[asked] = hugging_face.load(Path(setup.checkpoint), setup.device, setup.batch, *asked)
+        heard = decoders[asked](work.files)
+        frames = int(100 * WINDOW_SECONDS)
+        windows = [[(frames * index, tokens) for index, tokens in enumerate(found)] for _, found in heard]
+        return Heard(windows, [text for text, _ in heard])
+
+    return run
+
+
 def wat(setup: Setup) -> Callable[[Work], Heard]:
     """`wat` as its command line runs it: files in, caption files and sidecars out."""
     from benchmarks.running_wat import load
@@ -211,6 +235,7 @@ PROGRAMS: dict[str, Callable[[Setup], Callable[[Work], Heard]]] = {
     "whisper-at": whisper_at,
     "faster-whisper": faster_whisper,
     "faster-whisper batched": faster_whisper_batched,
+    "transformers": transformers_batched,
     "wat": wat,
 }
 

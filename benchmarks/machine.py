@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.processes import PEERS, python_of
 
-PACKAGES = ("openai-whisper", "faster-whisper", "ctranslate2", "whisper-at", "torch", "numpy")
+PACKAGES = ("openai-whisper", "faster-whisper", "ctranslate2", "transformers", "whisper-at", "torch", "numpy")
 
 
 def processor() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,16 @@ KINDS = {
     "wat-int8": Kind("wat int8", "wat", "int8", BATCH),
 }
 """The rows of the comparison, by the keys of ``--rows``."""
+GPU_KINDS = {
+    "openai": KINDS["openai"],
+    **{
+        f"transformers-{batch}": Kind(f"transformers, batched {batch}", "transformers", batch=batch)
+        for batch in (16, 32, 64)
+    },
+    "wat": Kind("wat exact", "wat", batch=64),
+    "wat-tags": Kind("wat exact, tags on", "wat", batch=64, tags=True),
+}
+"""The rows of the comparison on a GPU, each in float16."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class Plan:
     windows: int = WINDOWS
     tokens: int = TOKENS
     quick: bool = False
+    device: str = "cpu"
     deadline: float | None = None
     """`time.monotonic` after which no section and no round begins."""
 
@@ -97,15 +108,31 @@ def converted(path: Path) -> Path:
     return path
 
 
-def row(key: str, model: Path, files: Sequence[Path], windows: int, tokens: int | None, plan: Plan, **work: Any) -> Row:
-    """A row of the comparison on `files`, at the program's best settings as far as they are known.
+def row(
+    key: str,
+    model: Path,
+    files: Sequence[Path],
+    windows: int,
+    tokens: int | None,
+    plan: Plan,
+    kinds: Mapping[str, Kind] = KINDS,
+    **work: Any,
+) -> Row:
+    """A row of the comparison (of `kinds`) on `files`, at the program's best settings as far as they are known.
 
     faster-whisper cannot batch across files: its batched rows get the same windows as one file.
     """
-    kind = KINDS[key]
+    kind = kinds[key]
     heard = [joined(AUDIO, files)] if kind.program == "faster-whisper batched" and len(files) > 1 else files
     setup = Setup(
-        kind.program, str(model), plan.threads, kind.compute_type, kind.batch, tags=kind.tags, shards=kind.shards
+        kind.program,
+        str(model),
+        plan.threads,
+        kind.compute_type,
+        kind.batch,
+        tags=kind.tags,
+        shards=kind.shards,
+        device=plan.device,
     )
     best = best_settings().get(settings_key(setup), {})
     setup = replace(setup, **best)

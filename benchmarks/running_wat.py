@@ -32,7 +32,7 @@ def arguments(setup: Setup, work: Work) -> list[str]:
         raise ValueError("wat always decodes with timestamps")
     given: dict[str, Any] = {
         "model": setup.checkpoint,
-        "device": "cpu",
+        "device": setup.device,
         "threads": setup.threads,
         "batch_size": setup.batch,
         "language": work.language,

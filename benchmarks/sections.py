@@ -13,6 +13,7 @@ from benchmarks.measuring import Measured, by_key, measure, say
 from benchmarks.plan import (
     AUDIO,
     BATCH,
+    GPU_KINDS,
     KINDS,
     SETTINGS,
     Plan,
@@ -35,6 +36,8 @@ GOALS = (
     Goal("whisper-at", "wat-tags", 3, 4),
 )
 TAGS_MOST = {"tiny": 1.08, "base": 1.08, "small": 1.05}
+FLOOR = 0.0153
+"""Seconds a window that large takes an H100 at its limits, 64 files together (``performance.md``, section 3)."""
 FILMS = ("market.mp4", "island.mkv", "radio.mp3", "concert.webm", "storm.mp4")
 
 
@@ -303,6 +306,30 @@ def _speed_section(size: str) -> Section:
     return Section(f"speed-{size}", f"Speed: {size}", lambda plan: speed(plan, size))
 
 
+def gpu(plan: Plan) -> str:
+    """Every program that computes on the device, on many files, greedy, with timestamps."""
+    size = plan.sizes[0]
+    model, files = checkpoint(size, plan.tokens), plan.sounds()
+    windows = plan.files * plan.windows
+    rows = [row(key, model, files, windows, plan.tokens, plan, GPU_KINDS) for key in GPU_KINDS]
+    measured = measure(rows, _warm_up(), plan.rounds, plan.deadline)
+    batched = [one for one in measured if one.row.key.startswith("transformers") and one.counts]
+    goals = [Goal("openai", "wat", 15)]
+    if batched:
+        goals.append(Goal(min(batched, key=lambda one: one.median).row.key, "wat", 3))
+    head = f"{size}, {plan.files} files of {plan.windows} windows, on {plan.device}.\n\n"
+    return head + speed_table(measured, "openai") + "\n\n" + goal_table(measured, goals) + _of_the_limit(measured, size)
+
+
+def _of_the_limit(measured: Sequence[Measured], size: str) -> str:
+    mine = by_key(measured)["wat"]
+    if not size.startswith("large") or not mine.counts:
+        return ""
+    reached = FLOOR * mine.row.windows / mine.median
+    limit = f"an H100 at its limits takes {1000 * FLOOR:.1f} ms for a window"
+    return f"\n\nwat's speed is {reached:.2f} of the limit (asked: 0.4): {limit}."
+
+
 SECTIONS = {
     section.key: section
     for section in (
@@ -316,6 +343,7 @@ SECTIONS = {
         Section("memory", "Memory against the length of the file", memory),
         Section("slots", "Slots and files", slots),
         Section("occupancy", "Slot occupancy", occupancy),
+        Section("gpu", "One GPU", gpu),
     )
 }
 """All parts, in the order in which they stand in the results."""

@@ -47,7 +47,13 @@ class Size:
 
 
 SIZES = {
-    size.name: size for size in (Size("tiny", 384, 6, 4), Size("base", 512, 8, 6), Size("small", 768, 12, 12, 512))
+    size.name: size
+    for size in (
+        Size("tiny", 384, 6, 4),
+        Size("base", 512, 8, 6),
+        Size("small", 768, 12, 12, 512),
+        Size("large-v2", 1280, 20, 32, 512),
+    )
 }
 
 
