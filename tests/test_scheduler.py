@@ -309,12 +309,16 @@ def test_a_file_that_does_not_fit_alone_fails_alone(
     assert len(said) == 1 and "does not suffice" in said[0] and "CUDA out of memory" in said[0]
 
 
-@pytest.mark.parametrize("where", ["search", "together"])
+@pytest.mark.parametrize("where", ["search", "together", "recorded"])
 def test_what_breaks_in_one_row_leaves_the_others_alone(
     model: Whisper, short: list[File], short_truths: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """In a try's own search, or in the pass that all rows share."""
+    """In a try's own search, or in the pass that all rows share, recorded as on a GPU or not."""
     engine, chosen = Engine(WhisperAT(model), slots=4), range(4)
+    if where == "recorded":
+        as_on_a_gpu(engine.decoder)
+        assert engine.decoder.recorded is not None
+        ranked = engine.decoder.recorded.ranked
     batch, made, shared = engine.decoder, engine.decoder._search, engine.decoder.decoder.step
 
     def broken(*_: Any) -> None:
@@ -331,8 +335,15 @@ def test_what_breaks_in_one_row_leaves_the_others_alone(
             broken()
         return shared(tokens, lengths)
 
+    def recorded(asked: Any, most: int) -> Any:
+        if any(batch.running[slot].tokenizer.task == "translate" for slot in asked):
+            broken()
+        return ranked(asked, most)
+
     monkeypatch.setattr(batch, "_search", search)
     monkeypatch.setattr(batch.decoder, "step", step)
+    if where == "recorded":
+        monkeypatch.setattr(batch.recorded, "ranked", recorded)
 
     def hear(index: int) -> Hearing | str:
         try:

@@ -101,14 +101,14 @@ class RecordedSteps:
         length = min(length, self.decoder.context)
         if (length, most) not in self._steps:
             (begin,) = {one.rules.timestamp_begin for one in asked.values()}
-            self._steps[length, most] = self._recorded(lambda: self._work(length, most, begin), length)
+            self._steps[length, most] = self._recorded(lambda: self._work(length, most, begin))
         self._say(asked)
         found = self._steps[length, most]().cpu()  # the one wait
         return {slot: self._of(found, slot, len(one.tokens)) for slot, one in asked.items()}
 
-    def _recorded(self, work: Callable[[], Tensor], length: int) -> Callable[[], Tensor]:
-        """Record a step, without harm to what the caches hold: its tokens go where no row has one yet."""
-        self._heard.copy_(self._blank(length - 1))
+    def _recorded(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """Record a step, without harm to what the caches hold."""
+        self._heard.copy_(self._blank())
         try:
             return self.record(work)
         except RuntimeError as error:
@@ -134,9 +134,9 @@ class RecordedSteps:
         """What the last step gave, with the rules applied: one place for all recordings, not one for each."""
 
     def _say(self, asked: Mapping[int, Asked]) -> None:
-        """Tell the device of each row; in those that nothing runs in, any token begins a text."""
+        """Tell the device of each row, and leave those alone that are not asked for."""
         group = self.decoder.group
-        said = self._blank(0)
+        said = self._blank()
         for slot, one in asked.items():
             first, rows = slot * group, len(one.tokens)
             told: list[Any] = [one.tokens, [one.place] * rows, [first + source for source in one.sources]]
@@ -144,10 +144,10 @@ class RecordedSteps:
             said[:, first : first + rows] = torch.tensor(told)
         self._heard.copy_(said, non_blocking=True)
 
-    def _blank(self, place: int) -> Tensor:
-        """Say of all rows that any token of theirs stands at `place`."""
+    def _blank(self) -> Tensor:
+        """Say of all rows that any token stands at their last place, where no text in work has one yet."""
         said = self._said.zero_()
-        said[1], said[2] = place, torch.arange(said.shape[1])
+        said[1], said[2] = self.decoder.context - 1, torch.arange(said.shape[1])
         return said
 
     def _work(self, length: int, most: int, timestamp_begin: int) -> Tensor:
