@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from whisper.model import AudioEncoder, ResidualAttentionBlock
 
-from wat_cli.model.products import Precision, fused, has_bfloat16, has_onednn, product
+from wat_cli.model.products import Precision, fused, has_bfloat16, has_onednn
 
 POOLING = 20
 """Encoder frames (20 ms) per pooled step of 0.4 s."""
@@ -81,20 +81,13 @@ def attended(q: Tensor, k: Tensor, v: Tensor, dtype: torch.dtype) -> Tensor:
     all.
     """
     heads, length, width = q.shape
+    q, k, v = (part.to(dtype) for part in (q, k, v.contiguous()))  # gaps in the right side of a product cost time
     mixed = torch.empty(length, heads, width, dtype=dtype)
     for head in range(heads):  # the scores of one fit into a processor's cache
-        scores = _times(q[head].to(dtype) * (width**-0.5 / log(2)), k[head].to(dtype).t())
-        weights = scores.exp2_()
-        torch.div(_times(weights, v[head].to(dtype)), weights.sum(dim=-1, keepdim=True), out=mixed[:, head])
+        weights = torch.mm(q[head] * (width**-0.5 / log(2)), k[head].t()).exp2_()
+        torch.div(torch.mm(weights, v[head]), weights.sum(dim=-1, keepdim=True), out=mixed[:, head])
     if not mixed.sum().isfinite():
         for head in range(heads):
-            scores = _times(q[head].to(dtype) * width**-0.5, k[head].to(dtype).t())
-            mixed[:, head] = _times(scores.softmax(dim=-1), v[head].to(dtype))
+            weights = torch.mm(q[head] * width**-0.5, k[head].t()).softmax(dim=-1)
+            mixed[:, head] = torch.mm(weights, v[head])
     return mixed.flatten(1)
-
-
-def _times(rows: Tensor, columns: Tensor) -> Tensor:
-    """Matrix product by the fastest of torch's ways on a CPU with oneDNN."""
-    if rows.dtype == torch.float32:
-        return product(columns.t(), None, torch.float32, len(rows))(rows)
-    return torch.mm(rows, columns)
