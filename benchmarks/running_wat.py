@@ -33,7 +33,8 @@ def arguments(setup: Setup, work: Work) -> list[str]:
     given: dict[str, Any] = {
         "model": setup.checkpoint,
         "device": setup.device,
-        "threads": setup.threads,
+        "threads": max(1, setup.threads // setup.workers),
+        "jobs": setup.workers,
         "batch_size": setup.batch,
         "language": work.language,
         "beam_size": work.beam,
@@ -88,8 +89,13 @@ class Kept:
 
     @property
     def mean_slots(self) -> dict[str, float]:
-        """Slots that took part in a decoder step, on average: in all, and while files still waited for a slot."""
-        found = {}
+        """Slots that took part in a decoder step, on average: in all, and while files still waited for a slot.
+
+        Nothing where the engines are in other processes.
+        """
+        found: dict[str, float] = {}
+        if self.engine is None:
+            return found
         for name, (steps, rows) in {"mean_slots": self._counts(), "mean_slots_until_last": self._until_last}.items():
             if steps > self._before[0]:
                 found[name] = (rows - self._before[1]) / (steps - self._before[0])

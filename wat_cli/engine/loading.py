@@ -97,9 +97,9 @@ def keep_few_kernels() -> None:
 def use_fast_float32() -> bool:
     """Let torch use oneDNN for float32 products where that is still float32; True if the switch was set.
 
-    On AMD machines torch's own choice (MKL) takes a slow path; "medium" precision sends Linear to oneDNN, which is 2.4
-    times faster at the same accuracy there. On a machine with AMX the same switch computes in bfloat16, so the product
-    is measured, and the switch set back where it lost accuracy. Process-wide.
+    On AMD machines torch's own choice (MKL) takes a slow path; "medium" precision sends Linear (and the encoder's
+    attention) to oneDNN, which is 2.4 times faster at the same accuracy there. On a machine with AMX the same switch
+    computes in bfloat16, so the product is measured, and the switch set back where it lost accuracy. Process-wide.
     """
     generator = torch.Generator().manual_seed(0)
     left, right = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ from torch import Tensor
 from whisper.model import ResidualAttentionBlock
 
 from wat_cli.model.heads import Head
-from wat_cli.model.products import Product, product
+from wat_cli.model.products import Product, product, product_once
 from wat_cli.model.tltr import LAYER_HEADS, TLTR
 
 Span = tuple[int, int]
@@ -81,6 +81,10 @@ class _Plan:
     """[rows, steps]: 0 where a row's decision hears the step, otherwise -inf."""
     own: Tensor
     """[rows, steps]: 1 at a row's own step."""
+    rows: Tensor
+    """[rows]: 0, 1, 2 ..."""
+    firsts: Tensor
+    """[decisions]: the first row of each."""
     groups: tuple[tuple[int, int], ...]
     """How many decisions there are of each length, and the length."""
 
@@ -88,8 +92,8 @@ class _Plan:
 @lru_cache(maxsize=16)
 def _plan(spans: tuple[Span, ...], device: torch.device) -> _Plan:
     order = sorted(range(len(spans)), key=lambda index: spans[index][1] - spans[index][0])
-    rows = [(step, *spans[index]) for index in order for step in range(*spans[index])]
-    steps, starts, ends = torch.tensor(rows, device=device).unbind(dim=1)
+    heard = [(step, *spans[index]) for index in order for step in range(*spans[index])]
+    steps, starts, ends = torch.tensor(heard, device=device).unbind(dim=1)
     columns = torch.arange(max(end for _, end in spans), device=device)
     outside = (columns < starts[:, None]) | (columns >= ends[:, None])
     lengths = [end - start for start, end in (spans[index] for index in order)]
@@ -98,6 +102,8 @@ def _plan(spans: tuple[Span, ...], device: torch.device) -> _Plan:
         steps=steps,
         mask=torch.zeros(outside.shape, device=device).masked_fill(outside, -torch.inf),
         own=(columns == steps[:, None]).float(),
+        rows=torch.arange(len(heard), device=device),
+        firsts=torch.tensor([0, *accumulate(lengths[:-1])], device=device),
         groups=tuple((len(list(group)), length) for length, group in groupby(lengths)),
     )
 
@@ -133,9 +139,8 @@ class _Folded:
         mixed, mixed_bias = wo @ wv, wo @ bv + bo  # attention sums to 1, so biases pass through it
         scaled = up * double["mlp_ln.weight"]
         centred = scaled - scaled.mean(dim=1, keepdim=True)  # W1 of whatever is added to all features is 0
-        parts = ((wk.T @ wq * scale, wk.T @ bq * scale), (mixed, mixed_bias), (centred @ mixed, centred @ mixed_bias))
-        self.fused = _product(torch.cat([weight for weight, _ in parts]), torch.cat([bias for _, bias in parts]))
-        self.own = _product(centred, None)
+        self.fused = _product(torch.cat([wk.T @ wq * scale, mixed]), torch.cat([wk.T @ bq * scale, mixed_bias]))
+        self.lift = _product(centred, None)
         self.down = _product(block.mlp[2].weight, block.mlp[2].bias)
         self.up_bias = (up @ double["mlp_ln.bias"] + up_bias).float()
         self.eps = norm.eps
@@ -158,9 +163,9 @@ class _Folded:
         """The time-wise Transformer's mean of each decision: [layers, steps, inner] to [layers, decisions, inner]."""
         block, inner = self.head.time_tr, self.inner
         normed = block.attn_ln(x)
-        fused = self.fused(normed)
-        asked, mixed, lifted = fused[..., :inner], fused[..., inner : 2 * inner], fused[..., 2 * inner :]
-        steps = _Steps(x, mixed, asked @ normed.transpose(1, 2), torch.cat([lifted, self.own(x)], dim=1))
+        asked, mixed = self.fused(normed).chunk(2, dim=-1)
+        terms = torch.cat([mixed, x], dim=1)
+        steps = _Steps(asked @ normed.transpose(1, 2), terms, self.lift(terms))
         # on a CPU one layer's rows stay in its cache; on a GPU all layers together fill it
         together = 1 if x.device.type == "cpu" else len(x)
         parts = [self._rows(steps.layers(first, first + together), plan) for first in range(0, len(x), together)]
@@ -170,16 +175,16 @@ class _Folded:
     def _rows(self, steps: _Steps, plan: _Plan) -> tuple[Tensor, Tensor]:
         """Each decision's means over its steps: after the attention, and inside the MLP."""
         attention = (steps.scores[:, plan.steps] + plan.mask).softmax(dim=-1)
-        z = torch.baddbmm(steps.x[:, plan.steps], attention, steps.mixed)
+        weights = torch.cat([attention, plan.own.expand_as(attention)], dim=-1)
+        z = weights @ steps.terms
         inverse = torch.native_layer_norm(z, (self.inner,), None, None, self.eps)[2]
-        weights = torch.cat([attention, plan.own.expand_as(attention)], dim=-1) * inverse
-        return _means(z, plan), _means(self._hidden(weights, steps.lifted), plan)
+        return _means(z, plan), _means(self._hidden(weights * inverse, steps.lifted), plan)
 
     def _hidden(self, weights: Tensor, lifted: Tensor) -> Tensor:
         """The MLP's hidden rows: `weights` [layers, rows, 2 steps] of `lifted` [layers, 2 steps, 4 inner]."""
         if len(weights) > 1:
             return F.gelu(torch.baddbmm(self.up_bias, weights, lifted))
-        return product(lifted[0].t(), self.up_bias, torch.float32, weights.shape[1])(weights[0], gelu=True)[None]
+        return product_once(weights[0], lifted[0].t(), self.up_bias, gelu=True)[None]
 
     def _over_layers(self, x: Tensor) -> Tensor:
         """The layer-wise Transformer's mean and the classes: [decisions, layers, inner] to [decisions, classes]."""
@@ -201,26 +206,20 @@ def _product(weight: Tensor, bias: Tensor | None) -> Product:
 
 @dataclass(frozen=True)
 class _Steps:
-    """What is known of each step before any decision; [layers, steps, ...]."""
+    """What is known of each step before any decision; [layers, ...]."""
 
-    x: Tensor
-    """The head's input."""
-    mixed: Tensor
-    """What a step adds to those that attend to it."""
     scores: Tensor
-    """How much each step attends to each other, before the softmax."""
+    """[layers, steps, steps]: how much each step attends to each other, before the softmax."""
+    terms: Tensor
+    """[layers, 2 steps, inner]: what each step adds to those that attend to it, then the head's input there."""
     lifted: Tensor
-    """[layers, 2 steps, 4 inner]: what the MLP's first matrix makes of ``mixed``, then of ``x``, both centred."""
+    """[layers, 2 steps, 4 inner]: what the MLP's first matrix makes of ``terms``, centred."""
 
     def layers(self, first: int, stop: int) -> _Steps:
         """The same for some of the layers."""
-        return _Steps(*(tensor[first:stop] for tensor in (self.x, self.mixed, self.scores, self.lifted)))
+        return _Steps(*(tensor[first:stop] for tensor in (self.scores, self.terms, self.lifted)))
 
 
 def _means(rows: Tensor, plan: _Plan) -> Tensor:
     """Each decision's mean over its steps: [layers, rows, n] to [layers, decisions, n]."""
-    means, row = [], 0
-    for count, length in plan.groups:
-        means.append(rows[:, row : row + count * length].reshape(len(rows), count, length, -1).mean(dim=2))
-        row += count * length
-    return torch.cat(means, dim=1)
+    return torch.stack([F.embedding_bag(plan.rows, layer, plan.firsts, mode="mean") for layer in rows])

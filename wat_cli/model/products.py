@@ -75,8 +75,11 @@ class _Packed:
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).contiguous(), rows)
 
     def __call__(self, x: Tensor, gelu: bool = False) -> Tensor:
-        after = _GELU if gelu else _LINEAR
-        return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.weight, self.bias, *after))
+        return _linear_pointwise(x.to(self.dtype), self.weight, self.bias, gelu)
+
+
+def _linear_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, *(_GELU if gelu else _LINEAR)))
 
 
 class _Halved:
@@ -133,6 +136,14 @@ def product(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, rows: int) 
     if has_onednn() and dtype != torch.float16:
         return _Packed(weight, bias, dtype, rows)
     return _Plain(weight, bias, dtype)
+
+
+def product_once(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
+    """`x` [rows, in] by a `weight` [out, in] of this product alone: read as it lies, for laying it out takes longer."""
+    if x.device.type == "cpu" and has_onednn():
+        return _linear_pointwise(x, weight, bias, gelu)
+    y = F.linear(x, weight, bias)
+    return F.gelu(y) if gelu else y
 
 
 def has_fbgemm() -> bool:

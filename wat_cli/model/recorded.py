@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from wat_cli.model.decoder import SlotDecoder
 from wat_cli.model.memory import ran_out_of_memory
 from wat_cli.model.past import Run
-from wat_cli.model.rules import RowPast, Rules, apply_bounds
+from wat_cli.model.rules import RowPast, Rules, apply_bounds, bounds_of
 from wat_cli.model.search import Ranked
 
 _T = TypeVar("_T")
@@ -139,9 +139,9 @@ class RecordedSteps:
         said = self._blank()
         for slot, one in asked.items():
             first, rows = slot * group, len(one.tokens)
-            told: list[Any] = [one.tokens, [one.place] * rows, [first + source for source in one.sources]]
-            told += zip(*((past.text_from, past.stamps_from, past.stamps_to) for past in one.pasts), strict=True)
-            said[:, first : first + rows] = torch.tensor(told)
+            told = [one.tokens, [one.place] * rows, [first + source for source in one.sources]]
+            said[:3, first : first + rows] = torch.tensor(told)
+            said[3:, first : first + rows] = bounds_of(one.pasts)[..., 0]
         self._heard.copy_(said, non_blocking=True)
 
     def _blank(self) -> Tensor:

@@ -45,7 +45,6 @@ class Evidence:
         abrupt = {index for index in captioned if policy.classes[index].kind == "abrupt"}
         curves = evidence(tags, captioned, abrupt)
         self._heard = {index: _Sparse.of(curve) for index, curve in zip(captioned, curves, strict=True)}
-        self._descendants = _descendants(policy)
         self._said: dict[str, NDArray[np.bool_]] = {}
         for text in self.written:
             if group := named_group(text.text, policy):
@@ -107,14 +106,14 @@ class Evidence:
         mask = np.zeros(self.tags.steps, bool)
         p = probability(self.logits(index))
         aliens = policy.rule(own.group).aliens
-        for other in self._descendants[index] & self._heard.keys():
+        for other in self.policy.descendants[index] & self._heard.keys():
             there = policy.classes[other]
             known = there.group in aliens or (other in policy.enabled and self._outranks(there.group, own.group))
             if known:
                 mask |= self._near(probability(self.logits(other))) >= clearly(p)
         if aliens and mask.any():
             # A real piece of music has its instruments and genres; a bell alone only the general classes above it.
-            below = self._descendants[index]
+            below = self.policy.descendants[index]
             others = [i for i in policy.members(own.group) if i in below and not self._above_alien(i, aliens)]
             mask &= self.loudest(others) < p / 2
         return mask & (p >= FLOOR)
@@ -127,7 +126,7 @@ class Evidence:
             return margin
         p = probability(self.logits(index))
         for general in policy.enabled & self._heard.keys():
-            if index in self._descendants[general] and self._outranks(group, policy.classes[general].group):
+            if index in self.policy.descendants[general] and self._outranks(group, policy.classes[general].group):
                 clear = p >= np.maximum(clearly(probability(self.logits(general))), FLOOR)
                 margin = np.where(clear, np.maximum(margin, self.margin(general)), margin)
         return margin
@@ -137,7 +136,7 @@ class Evidence:
         return specific != general and general not in self.policy.rule(specific).rivals
 
     def _above_alien(self, index: int, aliens: Sequence[str]) -> bool:
-        return any(self.policy.classes[below].group in aliens for below in self._descendants[index])
+        return any(self.policy.classes[below].group in aliens for below in self.policy.descendants[index])
 
     @staticmethod
     def _near(curve: Curve) -> Curve:
@@ -162,21 +161,6 @@ class _Sparse:
         curve = np.full(stop - start, LOWEST, np.float32)
         curve[self.steps[a:b] - start] = self.logits[a:b]
         return curve
-
-
-def _descendants(policy: Policy) -> dict[int, frozenset[int]]:
-    """Captioned classes below each class in AudioSet's ontology."""
-    below: dict[int, set[int]] = {sound.index: set() for sound in policy.classes}
-    for sound in policy.classes:
-        todo, seen = list(sound.parents), set[int]()
-        while todo:
-            parent = todo.pop()
-            if parent not in seen:
-                seen.add(parent)
-                todo += policy.classes[parent].parents
-                if sound.caption:
-                    below[parent].add(sound.index)
-    return {index: frozenset(members - {index}) for index, members in below.items()}
 
 
 def clearly(general: Curve) -> Curve:

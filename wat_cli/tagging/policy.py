@@ -14,7 +14,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -154,6 +154,21 @@ class Policy:
         """Everything a sound can be called, in lower case, and the classes meant: a group or caption before a class."""
         return _name_index(self.classes, ("group", "caption", "name", "mid"))
 
+    @cached_property
+    def descendants(self) -> dict[int, frozenset[int]]:
+        """Captioned classes below each class in AudioSet's ontology."""
+        below: dict[int, set[int]] = {sound.index: set() for sound in self.classes}
+        for sound in self.classes:
+            todo, seen = list(sound.parents), set[int]()
+            while todo:
+                parent = todo.pop()
+                if parent not in seen:
+                    seen.add(parent)
+                    todo += self.classes[parent].parents
+                    if sound.caption:
+                        below[parent].add(sound.index)
+        return {index: frozenset(members - {index}) for index, members in below.items()}
+
     def rule(self, group: str) -> GroupRule:
         """How `group`'s events are formed."""
         kind: Literal["sustained", "abrupt"] = "sustained"
@@ -213,8 +228,14 @@ def resolve(options: TagOptions, own: Sequence[str] = ()) -> Policy:
     Raises UsageError for a sound that is not in the table, naming the nearest, and for a file that is not what
     ``--sounds-file`` wants.
     """
+    return _resolved(options, tuple(own), "" if options.sounds_file is None else _read(options.sounds_file))
+
+
+@lru_cache(maxsize=8)
+def _resolved(options: TagOptions, own: tuple[str, ...], text: str) -> Policy:
+    """The same once for all files of a run; `text` is the ``--sounds-file``'s."""
     policy = _with_own(load_policy(), own) if own else load_policy()
-    table = _read_toml(options.sounds_file) if options.sounds_file is not None else {}
+    table = _parsed(text, options.sounds_file)
     if table:
         policy = _with_table(policy, table, f"--sounds-file {options.sounds_file}")
     policy = _at_level(policy, options.sounds)
@@ -317,13 +338,18 @@ def _unknown(name: str, source: str, known: Mapping[str, frozenset[int]], policy
 # --- a user's own file ----------------------------------------------------------------------------------------------
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--sounds-file {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _parsed(text: str, path: Path | None) -> dict[str, Any]:
     """``captions`` and ``thresholds`` by label, group or mid; ``include`` and ``suppress`` lists."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--sounds-file {path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"--sounds-file {path}: {error}") from None
     names, numbers = (list, str), (int, float)
     shapes = {"captions": (dict, str), "thresholds": (dict, numbers), "include": names, "suppress": names}

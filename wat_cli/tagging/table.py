@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -113,14 +114,14 @@ class ScoreTable:
 
     def unknown_steps(self) -> NDArray[np.bool_]:
         """[steps]"""
-        return np.repeat(self.unknown, self._lengths())
+        return np.repeat(self.unknown, self._lengths)
 
     def column(self, index: int) -> NDArray[np.uint8]:
         """One class in hundredths; [steps]."""
         entries = np.flatnonzero(self.members == index)
         column = np.where(self.unknown, UNKNOWN, 0).astype(np.uint8)
-        column[np.searchsorted(np.cumsum(self.count), entries, side="right")] = self.scores[entries]
-        return np.repeat(column, self._lengths())
+        column[self._row_of[entries]] = self.scores[entries]
+        return np.repeat(column, self._lengths)
 
     def _rows(self, start: int, stop: int) -> NDArray[np.uint8]:
         """All classes from step `start` to `stop`, in hundredths."""
@@ -136,6 +137,12 @@ class ScoreTable:
         edges = np.clip(np.append(self.first[top:end], self._end(end)), start, stop)
         return np.repeat(rows, np.diff(edges), axis=0)
 
+    @cached_property
+    def _row_of(self) -> NDArray[np.int32]:
+        """[entries] The row of each."""
+        return np.repeat(np.arange(len(self.count), dtype=np.int32), self.count)
+
+    @cached_property
     def _lengths(self) -> NDArray[np.int64]:
         """[rows] Steps that each row holds for."""
         return np.diff(np.append(self.first, self.shape[0]))
