@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wat_cli.model.products import product
+from wat_cli.model.products import product, product_once
 
 WIDTHS = [(1152, 384), (384, 1536), (5000, 64)]
 
@@ -28,6 +28,16 @@ def test_float32_is_float32_in_every_layout(widths: tuple[int, int], rows: int, 
         multiply = product(weight, bias, torch.float32, laid_out_for)
         assert (multiply(x).double() - exact).abs().max() < 1e-5
         assert (multiply(x, gelu=True).double() - F.gelu(exact)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_a_weight_that_is_used_once_is_read_as_it_lies(widths: tuple[int, int]) -> None:
+    weight, bias = weights(*widths, half=False)
+    x = torch.randn(40, widths[1], generator=torch.Generator().manual_seed(0))
+    exact = F.linear(x.double(), weight.double(), bias.double())
+    for lying in (weight, weight.t().contiguous().t()):
+        assert (product_once(x, lying, bias).double() - exact).abs().max() < 1e-5
+        assert (product_once(x, lying, bias, gelu=True).double() - F.gelu(exact)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("widths", WIDTHS)

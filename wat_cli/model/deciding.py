@@ -161,8 +161,7 @@ class _Folded:
 
     def _over_time(self, x: Tensor, plan: _Plan) -> Tensor:
         """The time-wise Transformer's mean of each decision: [layers, steps, inner] to [layers, decisions, inner]."""
-        block, inner = self.head.time_tr, self.inner
-        normed = block.attn_ln(x)
+        normed = self.head.time_tr.attn_ln(x)
         asked, mixed = self.fused(normed).chunk(2, dim=-1)
         terms = torch.cat([mixed, x], dim=1)
         steps = _Steps(asked @ normed.transpose(1, 2), terms, self.lift(terms))

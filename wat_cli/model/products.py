@@ -138,7 +138,7 @@ def product(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, rows: int) 
     return _Plain(weight, bias, dtype)
 
 
-def product_once(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
+def product_once(x: Tensor, weight: Tensor, bias: Tensor, gelu: bool = False) -> Tensor:
     """`x` [rows, in] by a `weight` [out, in] of this product alone: read as it lies, for laying it out takes longer."""
     if x.device.type == "cpu" and has_onednn():
         return _linear_pointwise(x, weight, bias, gelu)
