@@ -228,6 +228,30 @@ def test_many_files_that_kill_their_worker_do_not_fail_the_others() -> None:
     assert {name for name, reason in told.items() if reason == DIED} == poison
 
 
+@pytest.mark.parametrize("age", [0.0, 60.0], ids=["by the dead", "before the run"])
+def test_what_the_dead_had_written_counts_as_written(tmp_path: Path, age: float) -> None:
+    """Its worker died before it could say so: whoever waits for the file (``--on-file``) must hear of it."""
+    job = Job(tmp_path / "film.wav", Outputs(tmp_path, "film"))
+
+    class Crew(FrailCrew):
+        def follow(self, bundles: Sequence[tuple[Job, ...]]) -> Iterator[Told]:
+            again, self.lost = bool(self.lost), frozenset({job.source})
+            yield job
+            if again:
+                yield Outcome(job.source, Status.SKIPPED, "up to date", up_to_date=True)
+                return
+            job.outputs.sidecar.touch()
+            os.utime(job.outputs.sidecar, (time.time() - age + 1,) * 2)
+
+    told = Heard()
+    (outcome,) = run_crew([job], Crew(set()), told, 1)
+    assert told.outcomes == [outcome]
+    if age:
+        assert (outcome.status, outcome.outputs) == (Status.SKIPPED, ())
+    else:
+        assert (outcome.status, outcome.outputs) == (Status.WRITTEN, (job.outputs.sidecar,))
+
+
 def test_workers_that_never_do_anything_end_the_run() -> None:
     crew = FrailCrew({"0"}, silent=True)
     assert set(through(crew, 50).values()) == {DIED}

@@ -147,6 +147,9 @@ def run_crew(
     left = {job.source: job for job in jobs}
     in_work = {} if in_work is None else in_work
     suspects: set[Path] = set()
+    begun: set[Path] = set()
+    begun_anew: set[Path] = set()
+    started = time.time()
     barren = 0
     while left and barren < BARREN:
         others = [job for source, job in left.items() if source not in suspects]
@@ -160,13 +163,17 @@ def run_crew(
                     progress.heard(told.source, told.seconds)
                 elif isinstance(told, Job):
                     in_work[told.source] = told
+                    if told.source in begun:
+                        begun_anew.add(told.source)
+                    begun.add(told.source)
                     progress.opened(told)
                 else:
                     in_work.pop(told.source, None)
-                    if left.pop(told.source, None) is not None:  # a bundle that is begun anew tells it twice
+                    if (ended := left.pop(told.source, None)) is not None:  # a bundle that is begun anew tells it twice
                         done = True
-                        progress.closed(told)
-                        yield told
+                        outcome = _as_written(told, ended, started) if told.source in begun_anew else told
+                        progress.closed(outcome)
+                        yield outcome
         except BaseException:
             crew.kill()
             raise
@@ -178,6 +185,14 @@ def run_crew(
                 yield _died(job, progress)
     for job in left.values():
         yield _died(job, progress)
+
+
+def _as_written(outcome: Outcome, job: Job, started: float) -> Outcome:
+    """The outcome of a job that was begun twice: written, where its first worker died after all was on disk."""
+    paths = tuple(path for path in job.outputs.all() if path.exists() and path.stat().st_mtime >= started)
+    if not outcome.up_to_date or job.outputs.sidecar not in paths:
+        return outcome
+    return replace(outcome, status=Status.WRITTEN, reason="", outputs=paths, up_to_date=False)
 
 
 def _died(job: Job, progress: Progress) -> Outcome:
