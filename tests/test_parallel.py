@@ -76,7 +76,7 @@ def test_bundles_hold_every_job_once_and_in_order(count: int, workers: int, slot
 
 
 def test_bundles_keep_the_slots_full_and_end_together() -> None:
-    assert [len(bundle) for bundle in bundles(named(100), 2, 8, lambda job: 1.0)] == [25, 19, 14, 11, 8, 8, 8, 7]
+    assert [len(bundle) for bundle in bundles(named(100), 2, 8, lambda job: 1.0)] == [25, 19, 14, 11, 8, 8, 8, 4, 2, 1]
     assert [len(bundle) for bundle in bundles(named(8), 2, 8, lambda job: 1.0)] == [4, 4]
     assert [len(bundle) for bundle in bundles(named(12), 2, 1, lambda job: 1.0)] == [3, 3, 2, 1, 1, 1, 1]
 

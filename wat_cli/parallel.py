@@ -85,20 +85,22 @@ def bundles(
 ) -> list[tuple[Job, ...]]:
     """`jobs` in their order, in bundles of four files a slot or an hour of audio, smaller ones towards the end.
 
-    The last of them, as soon as all workers' slots can hold what is left, are equal shares: a file that is heard alone
-    takes as many decoder steps as eight together.
+    Jobs that the workers' slots can hold all at once are divided equally: a file that is heard alone takes as many
+    decoder steps as eight together.
 
     Args:
         workers: among which they will be divided, so that all of them have something to do to the end.
         slots: files that a worker hears at once.
         seconds: how much audio a job is; estimated from the file's size if left out.
     """
-    seconds, made, place, shares = seconds or _estimated_seconds, [], 0, workers
+    seconds, place = seconds or _estimated_seconds, 0
+    made: list[tuple[Job, ...]] = []
+    at_once = len(jobs) <= workers * slots
     while place < len(jobs):
         left = len(jobs) - place
-        fair = max(-(-left // (2 * workers)), slots)
-        if left <= workers * slots:
-            fair, shares = -(-left // shares), max(1, shares - 1)
+        fair = max(-(-left // (2 * workers)), min(slots, -(-left // workers)))
+        if at_once:
+            fair = -(-left // max(1, workers - len(made)))
         audio, stop = 0.0, place
         while stop < min(len(jobs), place + min(fair, FILES_A_SLOT * slots)) and (audio < HOUR or stop == place):
             audio += seconds(jobs[stop])
