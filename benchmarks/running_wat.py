@@ -33,8 +33,7 @@ def arguments(setup: Setup, work: Work) -> list[str]:
     given: dict[str, Any] = {
         "model": setup.checkpoint,
         "device": setup.device,
-        "threads": max(1, setup.threads // setup.workers),
-        "jobs": setup.workers,
+        "threads": setup.threads,
         "batch_size": setup.batch,
         "language": work.language,
         "beam_size": work.beam,
@@ -89,13 +88,8 @@ class Kept:
 
     @property
     def mean_slots(self) -> dict[str, float]:
-        """Slots that took part in a decoder step, on average: in all, and while files still waited for a slot.
-
-        Nothing where the engines are in other processes.
-        """
-        found: dict[str, float] = {}
-        if self.engine is None:
-            return found
+        """Slots that took part in a decoder step, on average: in all, and while files still waited for a slot."""
+        found = {}
         for name, (steps, rows) in {"mean_slots": self._counts(), "mean_slots_until_last": self._until_last}.items():
             if steps > self._before[0]:
                 found[name] = (rows - self._before[1]) / (steps - self._before[0])
