@@ -1,8 +1,9 @@
 """`wat` beside its peers on the same work: ``make bench``, or ``python -m benchmarks`` once the peers are installed.
 
-Without arguments every section runs: first the comparison with the peers, three interleaved runs of each row in 45
-minutes at most, then in some fifteen what is measured of `wat` besides. ``--quick`` takes five minutes in all. Results
-go into ``benchmarks/RESULTS.md``, where what other sections found before stays.
+Without arguments every section runs: first the comparison with the peers, three interleaved runs of each row, of which
+none but a first begins that would not end within 45 minutes, then in some fifteen what is measured of `wat` besides.
+``--quick`` takes five minutes in all. Results go into ``benchmarks/RESULTS.md``, where what other sections found before
+stays.
 
 ``python -m benchmarks speed-tiny speed-base --rows openai,fw-batch,wat --runs 1`` runs a part.
 """

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -98,9 +99,10 @@ def bundles(
     at_once = len(jobs) <= workers * slots
     while place < len(jobs):
         left = len(jobs) - place
-        fair = max(-(-left // (2 * workers)), min(slots, -(-left // workers)))
         if at_once:
             fair = -(-left // max(1, workers - len(made)))
+        else:
+            fair = max(-(-left // (2 * workers)), min(slots, -(-left // workers)))
         audio, stop = 0.0, place
         while stop < min(len(jobs), place + min(fair, FILES_A_SLOT * slots)) and (audio < HOUR or stop == place):
             audio += seconds(jobs[stop])
@@ -149,8 +151,7 @@ def run_crew(
     left = {job.source: job for job in jobs}
     in_work = {} if in_work is None else in_work
     suspects: set[Path] = set()
-    begun: set[Path] = set()
-    begun_anew: set[Path] = set()
+    begun: Counter[Path] = Counter()
     started = time.time()
     barren = 0
     while left and barren < BARREN:
@@ -165,15 +166,13 @@ def run_crew(
                     progress.heard(told.source, told.seconds)
                 elif isinstance(told, Job):
                     in_work[told.source] = told
-                    if told.source in begun:
-                        begun_anew.add(told.source)
-                    begun.add(told.source)
+                    begun[told.source] += 1
                     progress.opened(told)
                 else:
                     in_work.pop(told.source, None)
                     if (ended := left.pop(told.source, None)) is not None:  # a bundle that is begun anew tells it twice
                         done = True
-                        outcome = _as_written(told, ended, started) if told.source in begun_anew else told
+                        outcome = _as_written(told, ended, started) if begun[told.source] > 1 else told
                         progress.closed(outcome)
                         yield outcome
         except BaseException:

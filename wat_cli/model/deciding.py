@@ -82,7 +82,7 @@ class _Plan:
     own: Tensor
     """[rows, steps]: 1 at a row's own step."""
     rows: Tensor
-    """[rows]: 0, 1, 2 ..."""
+    """[rows]: 0, 1, 2 ..., for `embedding_bag`."""
     firsts: Tensor
     """[decisions]: the first row of each."""
     groups: tuple[tuple[int, int], ...]
