@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from wat_cli.engine.threads import alone, apart, compute_with
+from wat_cli.model.threads import alone, apart, compute_with
 
 
 def in_a_thread(call: object) -> int:

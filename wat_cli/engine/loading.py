@@ -10,11 +10,11 @@ from typing import Protocol
 import torch
 
 from wat_cli.engine.scheduler import SLOTS, Engine
-from wat_cli.engine.threads import apart
 from wat_cli.errors import CheckpointError, UsageError, WatError, shown
 from wat_cli.model.heads import load_any_head
 from wat_cli.model.memory import keep_heap_whole, ran_out_of_memory
 from wat_cli.model.products import unsupported
+from wat_cli.model.threads import apart
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
 from wat_cli.options import ModelOptions, TranscribeOptions
 from wat_cli.tagging.labels import load_labels

@@ -18,12 +18,12 @@ import torch
 from wat_cli.engine.file import File, Models, Pcm, Recording, encode_together
 from wat_cli.engine.notes import Notebook, Notes
 from wat_cli.engine.shards import Shards
-from wat_cli.engine.threads import alone, compute_with
 from wat_cli.errors import MediaError
 from wat_cli.model.alignment import add_words
 from wat_cli.model.decoding import BatchDecoder, Text, Try
 from wat_cli.model.heads import Head
 from wat_cli.model.memory import give_back, ran_out_of_memory, trim_heap
+from wat_cli.model.threads import alone, compute_with
 from wat_cli.model.whisper_at import WhisperAT
 from wat_cli.options import TranscribeOptions
 from wat_cli.seek import Decoded, DecodeRequest, LanguageRequest, Request, WordsRequest, sampling_seed
