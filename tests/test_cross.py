@@ -23,7 +23,7 @@ def filled(products: torch.dtype, keys: Tensor, values: Tensor) -> CrossCaches:
     caches = CrossCaches(HEADS, WIDTH, FRAMES, Precision.of(products, CPU), CPU)
     for slot in range(len(keys)):  # one more at a time: what was there stays
         caches.reserve(slot + 1)
-        caches.load(slot, keys[slot].flatten(1), values[slot].flatten(1))
+        caches.load(slot, keys[slot].flatten(1).t(), values[slot].flatten(1))
     return caches
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import sys
 from collections.abc import Sequence
@@ -73,6 +75,8 @@ app.add_typer(figures_app, rich_help_panel=HEADS)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with one of the exit codes of `wat_cli.errors.ExitCode`."""
+    # before it ends Python looks for garbage among all that torch brings, for half a second
+    atexit.register(gc.freeze)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks is shown, not raised
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

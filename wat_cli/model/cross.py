@@ -46,10 +46,8 @@ class CrossCaches:
                 setattr(self, name, grown)
 
     def load(self, slot: int, keys: Tensor, values: Tensor) -> None:
-        """Fill a slot from a window's `keys` and `values`, each [frames, heads * head width]."""
-        stored = self.whole if self.kind == torch.uint8 else self.kind
-        # torch turns matrices fast that have one type and no gaps
-        self._fill(self.keys[slot], keys.to(stored).contiguous().t())
+        """Fill a slot from a window's `keys` [heads * head width, frames] and `values` [frames, heads * head width]."""
+        self._fill(self.keys[slot], keys.to(self.whole if self.kind == torch.uint8 else self.kind))
         self._fill(self.values[slot], values.view(self.frames, self.heads, self.head_width).transpose(0, 1))
 
     def attend(self, first: int, q: Tensor) -> Tensor:

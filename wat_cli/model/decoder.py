@@ -8,9 +8,12 @@ linear layers see the rows of all of them together, so weights are read once a s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +23,10 @@ from whisper.model import ResidualAttentionBlock, Whisper
 from wat_cli.model.cross import CrossCaches
 from wat_cli.model.encoder import normed
 from wat_cli.model.past import PastCache, Rows, Run
-from wat_cli.model.products import Precision, Product, fused, product
+from wat_cli.model.products import Precision, Product, fused, product, turned
+from wat_cli.model.threads import alone
+
+_T = TypeVar("_T")
 
 _ROWS = 8
 """Rows of a step that the products are laid out for."""
@@ -57,7 +63,7 @@ class _Layer:
         self.qkv = joined(attention.query, attention.key, attention.value)
         self.out = joined(attention.out)
         self.cross_q = joined(cross.query)
-        self.cross_kv = joined(cross.key, cross.value, rows=_FRAMES)
+        self.cross_k, self.cross_v = turned(cross.key, dtype, _FRAMES, sole), joined(cross.value, rows=_FRAMES)
         self.cross_out = joined(cross.out)
         self.up, self.down = joined(block.mlp[0]), joined(block.mlp[2])
 
@@ -74,11 +80,14 @@ class SlotDecoder:
         self.heads, self.width = dims.n_text_head, dims.n_text_state
         self.head_width = self.width // self.heads
         self.context = int(dims.n_text_ctx)
-        self.layers = [_Layer(block, dtype, sole) for block in decoder.blocks]
         # log-probabilities need more digits than bfloat16 has
         on_cpu = model.device.type == "cpu"
         logits = torch.float32 if dtype == torch.bfloat16 and on_cpu else dtype
-        self.vocabulary = product(decoder.token_embedding.weight, None, logits, _ROWS)
+        # weights are laid out anew by one core: a second or two of a large model's, so layers side by side
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            vocabulary = pool.submit(_by_one, lambda: product(decoder.token_embedding.weight, None, logits, _ROWS))
+            layers = [pool.submit(_by_one, partial(_Layer, block, dtype, sole)) for block in decoder.blocks]
+            self.vocabulary, self.layers = vocabulary.result(), [layer.result() for layer in layers]
         self.cross: list[CrossCaches] = []
         """A layer each, of the windows."""
         self.past: list[PastCache] = []
@@ -113,7 +122,7 @@ class SlotDecoder:
     def load(self, slot: int, audio_features: Tensor) -> None:
         """Fill a slot's cross-attention cache from a window's `audio_features` [1500, width]."""
         for layer, cross in zip(self.layers, self.cross, strict=True):
-            cross.load(slot, *layer.cross_kv(audio_features).view(-1, 2, self.width).unbind(1))
+            cross.load(slot, layer.cross_k(audio_features), layer.cross_v(audio_features))
 
     @torch.inference_mode()
     def prefill(self, slot: int, tokens: Sequence[int], sot_index: int, group: int) -> Prefilled:
@@ -195,6 +204,12 @@ class SlotDecoder:
     def _join(self, mixed: Tensor) -> Tensor:
         """[heads, length, head width] to [length, width]."""
         return mixed.transpose(0, 1).flatten(1)
+
+
+def _by_one(call: Callable[[], _T]) -> _T:
+    """Give what `call` gives, computed without a team of threads."""
+    with alone(), torch.inference_mode():
+        return call()
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

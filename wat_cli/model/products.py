@@ -9,7 +9,7 @@ computes), bfloat16 (a decoder step's products with published weights are no slo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -176,6 +176,18 @@ def fused(modules: Sequence[nn.Linear], dtype: torch.dtype, rows: int, sole: boo
             _lend(module, joined, slice(start, start + len(weight)))
             start += len(weight)
     return joined
+
+
+def turned(module: nn.Linear, dtype: torch.dtype, rows: int, sole: bool = False) -> Callable[[Tensor], Tensor]:
+    """The product of a linear layer without a bias, its outputs as rows: [rows, in] to [out, rows].
+
+    oneDNN writes a float32 matrix in that order at once, a tenth to a third faster than turning it afterwards.
+    """
+    weight = module.weight.detach()
+    if dtype == torch.float32 and weight.device.type == "cpu" and has_onednn():
+        return lambda x: torch.mm(weight, x.t())
+    straight = fused([module], dtype, rows, sole)
+    return lambda x: straight(x).t()
 
 
 def _lend(module: nn.Linear, joined: Product, outputs: slice) -> None:
