@@ -96,13 +96,13 @@ def _tell_windows() -> None:
     from wat_cli.engine.file import File
     from wat_cli.seek import Window
 
-    encode = File._encode
+    take = File.take
 
-    def told(self: File, window: Window) -> Any:
+    def told(self: File, window: Window, *features: Any) -> None:
         trace("window", second=window.seek / 100)
-        return encode(self, window)
+        take(self, window, *features)
 
-    File._encode = told  # type: ignore[method-assign]
+    File.take = told  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stress import cluster, concurrent, kills, media, mutants, soak, ten_hours
-from stress.runs import Program, Run, hidden, visible
+from stress.runs import Program, Run, events, hidden, visible
 from tests.fakes import write_wav
 
 FILES = 6
@@ -51,6 +51,16 @@ def test_an_interrupt_ends_several_workers_cleanly(films: Path, fake: Program, t
     assert "dropped. What is finished stays" in run.stderr()
     Run(fake, [films, "-f", "srt,vtt", "--jobs", "2"], tmp_path / "trace").finish(timeout=60)
     assert len(visible(films)) == 4 * FILES and hidden(films) == []
+
+
+def test_the_proofs_themselves_see_every_window(tmp_path: Path) -> None:
+    """With the engine that ships, not the fake one."""
+    write_wav(tmp_path / "films" / "long.wav", 65.0)
+    run = Run(Program(), [tmp_path / "films", "--no-tags"], tmp_path / "trace")
+    run.finish(timeout=120)
+    told = events(tmp_path / "trace")
+    assert [event.second for event in told if event.what == "window"] == [0, 30, 60]
+    assert {"file", "hear", "write", "end"} < {event.what for event in told}
 
 
 def test_broken_and_hostile_media_end_in_a_clear_word(tmp_path: Path, fake: Program) -> None:
