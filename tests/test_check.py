@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tests import captionable
+from tests.test_sidecar import transcript
+from wat_cli import sidecar
 from wat_cli.captions.check import check, passes
 from wat_cli.captions.cues import cues_from
 from wat_cli.captions.reading import read_captions
@@ -18,6 +20,7 @@ from wat_cli.captions.rules import HARD_RULES, SOFT_RULES, LayoutRules, rules_fo
 from wat_cli.captions.srt import srt_text
 from wat_cli.captions.vtt import vtt_text
 from wat_cli.cli import app
+from wat_cli.errors import UsageError
 from wat_cli.options import STYLES, CaptionOptions
 
 RULES = LayoutRules()
@@ -270,6 +273,17 @@ def test_a_json_file_that_is_no_sidecar_is_left_aside(folder: Path, monkeypatch:
     (folder / "good.json").write_text(json.dumps({"schema": 1}), encoding="utf-8")
     monkeypatch.chdir(folder)
     assert CliRunner().invoke(app, ["check", "good.srt"]).exit_code == 0
+
+
+def test_sidecars_among_the_files_are_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``wat check captions/*``: what is no caption file is not one with faults."""
+    (folder / "good.json").write_bytes(sidecar.to_json(transcript()))
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(app, ["check", "good.json", "good.srt"])
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "1 file: 0 hard, 0 soft\n")
+    alone = CliRunner().invoke(app, ["check", "good.json"])
+    assert isinstance(alone.exception, UsageError)
+    assert "give the caption files" in str(alone.exception)
 
 
 def test_plain_style_asks_for_the_hard_rules_only() -> None:

@@ -31,7 +31,7 @@ _STRICT = inspect.Parameter(
 
 
 def check(files: list[Path], strict: bool = False, **values: Any) -> None:
-    """Report which rules caption files break: anybody's, not only wat's.
+    """Report which rules caption files break: anybody's, not only wat's. Sidecars among them are passed over.
 
     Hard rules (syntax, order, overlap, lines and their width, the end of the film where a sidecar tells it) fail the
     check; soft ones (reading speed, durations, gaps) are warnings. A line for each on standard output.
@@ -40,7 +40,10 @@ def check(files: list[Path], strict: bool = False, **values: Any) -> None:
     missing = [path for path in files if not path.is_file()]
     if missing:
         raise UsageError(f"no such file: {', '.join(map(shown, missing))}")
-    raise typer.Exit(int(_run(files, options, strict)))
+    captions = [path for path in files if not _is_sidecar(path)]
+    if files and not captions:
+        raise UsageError(f"{shown(files[0])}: a sidecar; give the caption files that were made with it")
+    raise typer.Exit(int(_run(captions, options, strict)))
 
 
 check.__signature__ = signature([CaptionOptions], [_FILES, _STRICT], skip=NOT_CHECKED)  # type: ignore[attr-defined]
@@ -75,6 +78,19 @@ def _content(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise OutputError(f"{shown(path)}: more than {MAX_BYTES >> 20} MiB are no caption file")
     return data
+
+
+def _is_sidecar(path: Path) -> bool:
+    """Whether `path` is one of wat's sidecars, as where somebody gives all that stands in a folder."""
+    from wat_cli import sidecar
+
+    if path.suffix.lower() != ".json":
+        return False
+    try:
+        sidecar.read(path, tags=False)
+    except (OSError, ValueError, OverflowError, sidecar.NotASidecar):
+        return False
+    return True
 
 
 def _duration_ms(path: Path) -> int | None:
