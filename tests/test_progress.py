@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -188,6 +188,7 @@ def test_what_is_told_of_a_file_that_is_done_with_does_not_count() -> None:
 
 
 @given(st.lists(event, max_size=40))
+@example([("expected", B, 1.0, 0.0), ("heard", A, None, 0.0), ("expected", A, None, 1.0), ("heard", A, 5e-324, 0.0)])
 def test_whatever_happens_the_numbers_make_sense(events: list[tuple[str, Path, float | None, float]]) -> None:
     clock = Clock()
     run = Estimate(3, clock)

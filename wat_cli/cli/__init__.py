@@ -73,10 +73,18 @@ app.command("heads", cls=FamiliarCommand, rich_help_panel=HEADS)(configurable(he
 app.add_typer(figures_app, rich_help_panel=HEADS)
 
 
+def _end_soon() -> None:
+    """Spare the last search for garbage, half a second among all that torch brings.
+
+    Where openai-whisper took triton (word times on a GPU) it stays: its bindings would report what was not collected.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with one of the exit codes of `wat_cli.errors.ExitCode`."""
-    # before it ends Python looks for garbage among all that torch brings, for half a second
-    atexit.register(gc.freeze)
+    atexit.register(_end_soon)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks is shown, not raised
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -23,6 +23,9 @@ LOOKING_BACK = 300.0
 FASTEST = 10_000.0
 """A file that moves faster than so many times real time is not heard: what an earlier run heard is read again."""
 
+SLOWEST = 1e-4
+"""A run that moves more slowly than so many times real time has no speed yet: an hour of audio would take a year."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -164,7 +167,7 @@ class Estimate:
         (begun, before), (latest, done) = self._marks[0], self._marks[-1]
         late = self._now() - latest - 2 * (latest - begun) / (len(self._marks) - 1)
         passed = latest - begun + max(late, 0.0)
-        return (done - before) / passed if passed >= 1.0 and done > before else None
+        return (done - before) / passed if passed >= 1.0 and done - before >= SLOWEST * passed else None
 
 
 def look_ahead(jobs: Sequence[Job], setting: Setting, estimate: Estimate, stop: threading.Event) -> None:
