@@ -4,6 +4,15 @@ One pass of the encoder per 30 s window: language, every temperature of the fall
 read the same `Encoded`.
 """
 
+import os
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    # Read once, when torch brings GNU's OpenMP: for how long a thread that waits for its team keeps its core busy. A
+    # run that is alone is no faster with the default, 300 times as long. Two on the same cores are three to twenty
+    # times slower with it than one after the other, for each waits where the other has to compute.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# ruff: noqa: E402 (torch comes after that)
 from wat_cli.engine.file import Pcm
 from wat_cli.engine.loading import all_devices, choose_compute, load_engine, use_fast_float32
 from wat_cli.engine.scheduler import Engine
