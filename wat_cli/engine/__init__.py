@@ -7,9 +7,10 @@ read the same `Encoded`.
 import os
 
 if "OMP_WAIT_POLICY" not in os.environ:
-    # Read once, when torch brings GNU's OpenMP: for how long a thread that waits for its team keeps its core busy. A
-    # run that is alone is no faster with the default, 300 times as long. Two on the same cores are three to twenty
-    # times slower with it than one after the other, for each waits where the other has to compute.
+    # Read once, when torch brings GNU's OpenMP: for how long a thread that waits for its team keeps its core busy. With
+    # the default, 300 times as long, two runs on the same cores take three to twenty times as long as one after the
+    # other, for each waits where the other has to compute. What this costs a run that is alone: nothing with two
+    # threads, a twentieth with four (tiny).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # ruff: noqa: E402 (torch comes after that)
