@@ -47,7 +47,7 @@ def test_apart_gives_and_raises_what_the_call_does() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="torch brings another OpenMP")
 @pytest.mark.parametrize(
-    ("given", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")]
+    ("given", "spins"), [({}, "3000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")]
 )
 def test_threads_that_wait_soon_leave_their_core_to_others(given: dict[str, str], spins: str) -> None:
     """As GNU's OpenMP itself says when torch brings it; what the caller set stays."""
