@@ -41,7 +41,7 @@ def check(files: list[Path], strict: bool = False, **values: Any) -> None:
     if missing:
         raise UsageError(f"no such file: {', '.join(map(shown, missing))}")
     captions = [path for path in files if not _is_sidecar(path)]
-    if files and not captions:
+    if not captions:
         raise UsageError(f"{shown(files[0])}: a sidecar; give the caption files that were made with it")
     raise typer.Exit(int(_run(captions, options, strict)))
 
@@ -82,26 +82,24 @@ def _content(path: Path) -> bytes:
 
 def _is_sidecar(path: Path) -> bool:
     """Whether `path` is one of wat's sidecars, as where somebody gives all that stands in a folder."""
-    from wat_cli import sidecar
-
-    if path.suffix.lower() != ".json":
-        return False
-    try:
-        sidecar.read(path, tags=False)
-    except (OSError, ValueError, OverflowError, sidecar.NotASidecar):
-        return False
-    return True
+    return path.suffix.lower() == ".json" and _told_by(path) is not None
 
 
 def _duration_ms(path: Path) -> int | None:
     """Length of the film as the sidecar beside the captions says (``talk.json`` for ``talk.en.sdh.srt`` too)."""
-    from wat_cli import sidecar
-
     name = path.name
     while "." in name.strip("."):
         name = name.rpartition(".")[0]
-        try:
-            return round(1000 * sidecar.read(path.with_name(f"{name}.json"), tags=False).transcript.source.duration)
-        except (OSError, ValueError, OverflowError, sidecar.NotASidecar):
-            continue
+        if (told := _told_by(path.with_name(f"{name}.json"))) is not None:
+            return told
     return None
+
+
+def _told_by(path: Path) -> int | None:
+    """Length of the film that a sidecar tells, in ms; None where `path` is no sidecar."""
+    from wat_cli import sidecar
+
+    try:
+        return round(1000 * sidecar.read(path, tags=False).transcript.source.duration)
+    except (OSError, ValueError, OverflowError, sidecar.NotASidecar):
+        return None
