@@ -11,8 +11,8 @@ demo: .venv/ready ## caption the sample films with the embedded model and show o
 	$(BIN)/wat caption $(FILMS) --model mini --output-dir build/demo
 	@echo; echo "build/demo/market.vtt:"; echo; cat build/demo/market.vtt
 
-test: .venv/ready-test build/node/node_modules build/browser/node_modules ## every test, then the line that pytest closes with
-	$(BIN)/python -m pytest
+test: .venv/ready-test build/node/node_modules build/browser/node_modules ## every test, a process a core, then the line that pytest closes with
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: .venv/ready-test ## ruff and mypy
 	$(BIN)/ruff check .

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # read when torch is imported, here and in the programs under test: more threads than cores wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 @pytest.fixture(scope="session", autouse=True)

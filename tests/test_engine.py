@@ -34,9 +34,10 @@ PLAIN = TranscribeOptions(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
+def _two_threads() -> Iterator[None]:
+    """A team, though each of the tests' processes has one thread where they share the cores."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(min(threads, 2))
+    torch.set_num_threads(2)
     yield
     torch.set_num_threads(threads)
 
