@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -43,20 +40,3 @@ def test_apart_gives_and_raises_what_the_call_does() -> None:
     assert apart(torch.get_num_threads) == torch.get_num_threads()
     with pytest.raises(ZeroDivisionError):
         apart(lambda: 1 // 0)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="torch brings another OpenMP")
-@pytest.mark.parametrize(
-    ("given", "spins"), [({}, "3000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")]
-)
-def test_threads_that_wait_soon_leave_their_core_to_others(given: dict[str, str], spins: str) -> None:
-    """As GNU's OpenMP itself says when torch brings it; what the caller set stays."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", "import wat_cli.engine"],
-        env={**environment, **given, "OMP_DISPLAY_ENV": "VERBOSE"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr

@@ -18,6 +18,7 @@ import torch
 from wat_cli.engine.file import File, Models, Pcm, Recording, encode_together
 from wat_cli.engine.notes import Notebook, Notes
 from wat_cli.engine.shards import Shards
+from wat_cli.engine.spinning import Spinning
 from wat_cli.errors import MediaError
 from wat_cli.model.alignment import add_words
 from wat_cli.model.decoding import BatchDecoder, Text, Try
@@ -91,6 +92,7 @@ class Engine:
         """Whether there is a thread that drives the models."""
         self._windows = 0
         self._threads = torch.get_num_threads()
+        self._spinning = Spinning()
 
     def hear(
         self,
@@ -135,8 +137,9 @@ class Engine:
         """Drive the models as long as there are files."""
         compute_with(self._threads)
         try:
-            while self._at_work():
-                self._turn()
+            with self._spinning:
+                while self._at_work():
+                    self._turn()
         except BaseException as error:  # told to all who wait
             with self._turns:  # until all are told, nobody starts another thread
                 for ticket in [*self._arrivals, *self._slots]:
@@ -168,6 +171,7 @@ class Engine:
             self._encode_waiting()
             for slot, text in self.decoder.step():
                 self._ended(slot, text)
+            self._spinning.look()
             self._encode_waiting()
             return
         except Exception as error:
@@ -189,6 +193,7 @@ class Engine:
                 if ran_out_of_memory(error):
                     raise
                 # one of them broke it for all: each is encoded alone as it goes on, and fails alone
+            self._spinning.look()
             for slot, ticket in batch:
                 if not ticket.done:
                     self._answer_all(slot, ticket, ticket.pending)

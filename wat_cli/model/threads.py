@@ -2,9 +2,9 @@
 
 OpenMP keeps a team of threads for every thread that once computed with one, as long as that lives. Once all teams
 together have more threads than there are cores, their members no longer wait a moment for the next product but go to
-sleep sooner (libgomp's throttled spinning): with libgomp's own default a decoder step of small products took a quarter
-longer, and `wat_cli.engine` sets less. So there is one team at a time: that of the engine's own thread. Others compute
-alone, or in a thread that ends.
+sleep at once (libgomp's throttled spinning): a decoder step of small products took a quarter longer. So there is one
+team at a time: that of the engine's own thread. Others compute alone, or in a thread that ends. Where other programs
+want the cores, `wat_cli.engine.spinning` wants just that.
 """
 
 from __future__ import annotations
