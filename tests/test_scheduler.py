@@ -20,6 +20,7 @@ from tape import as_on_a_gpu
 from whisper.model import Whisper
 
 from wat_cli.engine import Engine
+from wat_cli.engine.spinning import Spinning
 from wat_cli.errors import MediaError
 from wat_cli.media import choose_track, decode_pcm, probe
 from wat_cli.model.tltr import TLTR
@@ -72,6 +73,17 @@ def truths(model: Whisper, files: list[File]) -> list[dict[str, Any]]:
 def hear_all(engine: Engine, files: list[File]) -> list[Hearing]:
     with ThreadPoolExecutor(len(files)) as threads:
         return list(threads.map(lambda file: engine.hear(Samples(file[0]), file[1]), files))
+
+
+def test_the_engine_looks_at_each_turn_whether_others_want_the_cores(
+    model: Whisper, files: list[File], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Spinning] = []
+    monkeypatch.setattr(Spinning, "look", lambda spinning: looked.append(spinning))
+    engine = Engine(WhisperAT(model))
+    for _ in range(2):
+        engine.hear(Samples(files[1][0]), files[1][1])
+    assert len(looked) >= engine.decoder.steps > 2 and len(set(looked)) == 2
 
 
 @pytest.mark.parametrize(("together", "slots", "recorded"), [(1, 8, False), (3, 2, False), (8, 8, False), (8, 8, True)])

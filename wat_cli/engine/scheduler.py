@@ -92,7 +92,6 @@ class Engine:
         """Whether there is a thread that drives the models."""
         self._windows = 0
         self._threads = torch.get_num_threads()
-        self._spinning = Spinning()
 
     def hear(
         self,
@@ -137,7 +136,7 @@ class Engine:
         """Drive the models as long as there are files."""
         compute_with(self._threads)
         try:
-            with self._spinning:
+            with Spinning() as self._spinning:  # a later thread has one of its own
                 while self._at_work():
                     self._turn()
         except BaseException as error:  # told to all who wait
