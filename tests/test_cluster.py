@@ -20,7 +20,7 @@ from tests.test_cli_caption import Wat, engine, films, wat  # noqa: F401 (fixtur
 from wat_cli import cluster
 from wat_cli.batch import Captioner, Outcome, Progress, Status, run, setting_of
 from wat_cli.checkpoints import ResolvedWeights, WeightFile
-from wat_cli.cluster import run_on_cluster
+from wat_cli.cluster import _client, run_on_cluster
 from wat_cli.discovery import Job, Outputs
 from wat_cli.errors import UsageError, WeightsMissing
 from wat_cli.options import BatchOptions, ModelOptions, RunOptions
@@ -216,6 +216,23 @@ def _executing(client: Any) -> list[dict[str, int]]:
 
 
 # --- from the command line --------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_meets_a_closed_connection_is_not_told(workers: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Least of all with a traceback; one may be on its way when the last file is done."""
+
+    async def closed(*arguments: Any, **rest: Any) -> int:
+        raise distributed.comm.CommClosedError
+
+    with _client(workers.scheduler_address) as client:
+        sender = client.scheduler_comm
+        sender.comm.write = closed
+        client.loop.add_callback(sender.send, {"op": "heartbeat-client"})
+        deadline = time.monotonic() + 20
+        while not sender.closed() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert sender.closed()
+    assert "Traceback" not in caplog.text
 
 
 def test_without_dask_the_way_out_is_told(wat: Wat, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
+import subprocess
+import sys
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +87,35 @@ def test_the_engine_looks_at_each_turn_whether_others_want_the_cores(
     for _ in range(2):
         engine.hear(Samples(files[1][0]), files[1][1])
     assert len(looked) >= engine.decoder.steps > 2 and len(set(looked)) == 2
+
+
+@pytest.mark.parametrize("busy", ["torch.ones(400, 400).mm(torch.ones(400, 400))", "_Crowd().part()"])
+def test_a_program_may_end_as_soon_as_it_was_heard(busy: str) -> None:
+    """The engine's thread computes still, or lets go what it made to give way; the interpreter waits for it."""
+    program = f"""
+import torch
+from random_whisper import Samples, noises, random_whisper
+from wat_cli.engine import Engine
+from wat_cli.engine.spinning import Spinning, _Crowd
+from wat_cli.model.whisper_at import WhisperAT
+from wat_cli.options import TranscribeOptions
+def look(spinning):
+    for _ in range(20):
+        {busy}
+Spinning.look = look
+Engine(WhisperAT(random_whisper(1, ending=0.6))).hear(Samples(noises(3.0, seed=3)), TranscribeOptions(language="en"))
+print("heard")
+"""
+    here = Path(__file__).parent
+    places = os.pathsep.join([str(here), str(here.parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": places},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "heard\n", "")
 
 
 @pytest.mark.parametrize(("together", "slots", "recorded"), [(1, 8, False), (3, 2, False), (8, 8, False), (8, 8, True)])

@@ -9,6 +9,7 @@ Imported only when a scheduler is named.
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import queue
 import socket
 import threading
@@ -68,6 +69,8 @@ def _client(address: str) -> Iterator[Any]:
         from distributed import Client
     except ImportError:
         raise MissingDependency("--scheduler needs Dask, which is not installed: pip install 'wat-cli[dask]'") from None
+    # at INFO it tells, with a traceback, that a connection was closed, and whether it does is a matter of moments
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     try:
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:

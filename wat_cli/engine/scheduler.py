@@ -8,6 +8,7 @@ before the next token of the others, so slots stay full. What a file hears depen
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -36,7 +37,26 @@ SLOTS = 8
 _TRIMMED_AFTER = 16
 """Windows after which freed memory is given back: a hundredth of a second's work."""
 
+_PATIENCE = 5.0
+"""Seconds that the program's end waits for a turn: what is computed then ends with the process, in the middle."""
+
 _TOO_SMALL = "the memory does not suffice for this file alone: take a smaller --model, a smaller --beam-size or the CPU"
+
+_NAME = "wat-engine"
+_ending = threading.Event()
+"""Set when the program ends."""
+
+
+@atexit.register
+def _end_turns() -> None:
+    """Let the engines' threads finish their turns.
+
+    Python ends a thread that comes back from torch while the interpreter goes away, which C++ answers with an abort.
+    """
+    _ending.set()
+    for thread in threading.enumerate():
+        if thread.name == _NAME:
+            thread.join(_PATIENCE)
 
 
 class _Ticket:
@@ -117,7 +137,7 @@ class Engine:
             self._arrivals.extend(tickets)
             if not self._driven:
                 self._driven = True
-                threading.Thread(target=self._drive, name="wat-engine", daemon=True).start()
+                threading.Thread(target=self._drive, name=_NAME, daemon=True).start()
             try:
                 while not tickets[0].done:
                     self._turns.wait()
@@ -137,7 +157,7 @@ class Engine:
         compute_with(self._threads)
         try:
             with Spinning() as self._spinning:  # a later thread has one of its own
-                while self._at_work():
+                while self._at_work() and not _ending.is_set():
                     self._turn()
         except BaseException as error:  # told to all who wait
             with self._turns:  # until all are told, nobody starts another thread
