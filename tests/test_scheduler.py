@@ -99,11 +99,14 @@ from wat_cli.engine import Engine
 from wat_cli.engine.spinning import Spinning, _Crowd
 from wat_cli.model.whisper_at import WhisperAT
 from wat_cli.options import TranscribeOptions
+told = []
 def look(spinning):
-    for _ in range(20):
+    for _ in range(20 if 3.0 in told else 0):
         {busy}
 Spinning.look = look
-Engine(WhisperAT(random_whisper(1, ending=0.6))).hear(Samples(noises(3.0, seed=3)), TranscribeOptions(language="en"))
+engine, samples = Engine(WhisperAT(random_whisper(1, ending=0.6))), Samples(noises(3.0, seed=3))
+options = TranscribeOptions(language="en", temperature_increment_on_fallback=None)
+engine.hear(samples, options, progress=told.append)
 print("heard")
 """
     here = Path(__file__).parent
