@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,25 +56,51 @@ def arguments(setup: Setup, work: Work) -> list[str]:
     return [*flags, *(part for name, value in given.items() for part in (option_name(name), str(value)))]
 
 
+class Timed:
+    """Adds up how long one of an object's methods takes."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._method = getattr(owner, name)
+        self.seconds = 0.0
+        setattr(owner, name, self)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return self._method(*given, **named)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
 class Kept:
-    """Loads an engine once, and counts what its slots do."""
+    """Loads an engine once, counts what its slots do, and times its parts."""
 
     def __init__(self, load: Callable[..., Any]) -> None:
         self._load = load
         self.engine: Any = None
         self._files = 0
         self._before = self._until_last = (0, 0)
+        self._parts: dict[str, Timed] = {}
 
     def __call__(self, *weights_and_options: Any) -> Any:
         """Stands for `wat_cli.engine.load_engine`."""
         if self.engine is None:
             self.engine = self._load(*weights_and_options)
             self._hear, self.engine.hear = self.engine.hear, self._counted
+            decoder = self.engine.decoder
+            self._parts = {
+                "encoding": Timed(self.engine.models.model, "encode"),
+                "stepping": Timed(decoder, "step"),
+                "filling": Timed(decoder, "load"),
+                "starting": Timed(decoder, "start"),
+            }
         return self.engine
 
     def expect(self, files: int) -> None:
         """So many files are about to be heard."""
         self._files = files
+        for part in self._parts.values():
+            part.seconds = 0.0
         if self.engine is not None:
             self._before = self._until_last = self._counts()
 
@@ -87,9 +114,13 @@ class Kept:
         return self._hear(*given, **named)
 
     @property
-    def mean_slots(self) -> dict[str, float]:
-        """Slots that took part in a decoder step, on average: in all, and while files still waited for a slot."""
-        found = {}
+    def told(self) -> dict[str, float]:
+        """Slots that took part in a decoder step, on average: in all, and while files still waited for a slot.
+
+        And the steps, and the seconds that the engine's thread spent in each part of the work.
+        """
+        found = {f"seconds_{name}": part.seconds for name, part in self._parts.items()}
+        found["steps"] = self._counts()[0] - self._before[0]
         for name, (steps, rows) in {"mean_slots": self._counts(), "mean_slots_until_last": self._until_last}.items():
             if steps > self._before[0]:
                 found[name] = (rows - self._before[1]) / (steps - self._before[0])
@@ -109,7 +140,7 @@ def load(setup: Setup) -> Callable[[Work], Heard]:
                 raise RuntimeError(f"wat caption ended with exit code {code}")
             sidecars = [Path(folder, Path(path).stem + ".json") for path in work.files]
             documents = [json.loads(sidecar.read_text(encoding="utf-8")) for sidecar in sidecars]
-        return Heard([_decoded(one) for one in documents], [one["text"] for one in documents], kept.mean_slots)
+        return Heard([_decoded(one) for one in documents], [one["text"] for one in documents], kept.told)
 
     return run
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.audio import repeated, sound_file, sound_files
 from benchmarks.engines import Setup
+from benchmarks.limits import encoder_operations, measured_limits, step_bytes
 from benchmarks.measuring import Measured, by_key, measure, say
 from benchmarks.plan import (
     AUDIO,
@@ -26,6 +27,7 @@ from benchmarks.plan import (
 )
 from benchmarks.processes import ROOT, Program, ProgramFailed
 from benchmarks.tables import Goal, goal_table, seconds_of, speed_table, table
+from benchmarks.weights import SIZES
 
 GOALS = (
     Goal("openai", "wat", 3, 4),
@@ -38,6 +40,16 @@ GOALS = (
 TAGS_MOST = {"tiny": 1.08, "base": 1.08, "small": 1.05}
 FLOOR = 0.0153
 """Seconds a window that large takes an H100 at its limits, 64 files together (``performance.md``, section 3)."""
+PARTS = {
+    "encoding": "encoder passes",
+    "stepping": "decoder steps",
+    "filling": "keys and values of the windows",
+    "starting": "prompts",
+    "rest": "ffmpeg, mel, captions, sidecars",
+}
+"""What the time of a run is divided into."""
+WORK = {"encoding": "GFLOP", "stepping": "GB"}
+"""What the two large parts are measured in."""
 FILMS = ("market.mp4", "island.mkv", "radio.mp3", "concert.webm", "storm.mp4")
 
 
@@ -302,6 +314,49 @@ def occupancy(plan: Plan) -> str:
     )
 
 
+def parts(plan: Plan) -> str:
+    """Where wat's time goes, and how near its two large parts are to what the machine can do."""
+    from wat_cli.model.products import has_fbgemm
+
+    weight_bytes = 2 if has_fbgemm() else 4
+    lines = []
+    for size in plan.sizes:
+        model, files = checkpoint(size, plan.tokens), plan.sounds()
+        windows = plan.files * plan.windows
+        before = measured_limits(plan.threads)
+        (one,) = measure([row("wat", model, files, windows, plan.tokens, plan)], _warm_up(), plan.rounds, plan.deadline)
+        after = measured_limits(plan.threads)
+        if not one.counts:
+            lines.append([size, f"disqualified: {one.fault}", "", "", "", ""])
+            continue
+        run = sorted(one.runs, key=lambda run: run.seconds)[len(one.runs) // 2]
+        told = run.heard.extra
+        asked = {
+            "encoding": encoder_operations(SIZES[size]) * windows,
+            "stepping": step_bytes(SIZES[size], told["mean_slots"], weight_bytes) * told["steps"],
+        }
+        limits = {
+            "encoding": (f"{WORK['encoding']}/s", (before.products + after.products) / 2),
+            "stepping": (f"{WORK['stepping']}/s", (before.reading + after.reading) / 2),
+        }
+        spent = {name: told[f"seconds_{name}"] for name in PARTS if name != "rest"}
+        spent["rest"] = run.seconds - sum(spent.values())
+        for name, words in PARTS.items():
+            line = [f"{size}: {words}", f"{spent[name]:.2f}", f"{100 * spent[name] / run.seconds:.0f} %"]
+            if name in asked:
+                unit, limit = limits[name]
+                rate = asked[name] / spent[name] / 1e9
+                line += [f"{rate:.0f} {unit}", f"{limit:.0f} {unit}", f"{100 * rate / limit:.0f} %"]
+            lines.append([*line, *[""] * (6 - len(line))])
+    head = ["", "seconds", "of the run", "rate", "the machine's", "of the machine's"]
+    return (
+        f"The row 'wat exact', {plan.files} files of {plan.windows} windows, the median of {plan.rounds} runs. The "
+        f"machine's rates are those of one large float32 product and of reading 400 MB, before and after, in as many "
+        f"threads. What a step must read: weights once (in {8 * weight_bytes} bits), each window's keys and values in "
+        f"float32.\n\n" + table(head, lines)
+    )
+
+
 def _speed_section(size: str) -> Section:
     return Section(f"speed-{size}", f"Speed: {size}", lambda plan: speed(plan, size))
 
@@ -343,6 +398,7 @@ SECTIONS = {
         Section("memory", "Memory against the length of the file", memory),
         Section("slots", "Slots and files", slots),
         Section("occupancy", "Slot occupancy", occupancy),
+        Section("parts", "Where wat's time goes", parts),
         Section("gpu", "One GPU", gpu),
     )
 }

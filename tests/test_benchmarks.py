@@ -12,15 +12,18 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import whisper  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import wat_cli.engine  # noqa: E402
 from benchmarks import processes, results, tables, weights  # noqa: E402
 from benchmarks.audio import joined, repeated, sound_files  # noqa: E402
 from benchmarks.engines import Heard, Setup, Work, load, windows_of  # noqa: E402
+from benchmarks.limits import encoder_operations, measured_limits, step_bytes  # noqa: E402
 from benchmarks.measuring import Measured, Row, fault_of, measure, paired_ratio, same_windows  # noqa: E402
 from benchmarks.processes import ProgramFailed, Run  # noqa: E402
-from benchmarks.sections import SECTIONS  # noqa: E402
+from benchmarks.sections import PARTS, SECTIONS  # noqa: E402
 from benchmarks.tables import Goal, goal_table, speed_table, verdict  # noqa: E402
+from wat_cli.model.whisper_at import load_whisper  # noqa: E402
 
 SMALL = weights.Size("mite", 320, 5, 1)
 ROW = Row("a", "A", Setup("wat", "", 1), Work(("one.wav",)), windows=2, tokens=3)
@@ -188,8 +191,27 @@ def test_weights_fix_the_tokens_of_every_window_in_whisper_and_in_wat(
         assert found.files == expected.files
         assert [[seek for seek, _ in windows] for windows in found.files] == [[0, 3000], [0]]
         assert all(len(tokens) == 6 for windows in found.files for _, tokens in windows)
-    assert found.extra["mean_slots"] > 1
+    assert found.extra["mean_slots"] > 1 and found.extra["steps"] >= 6
+    assert all(found.extra[f"seconds_{name}"] > 0 for name in PARTS if name != "rest")
     assert len({tuple(tokens) for windows in found.files for _, tokens in windows}) == 3
+
+
+def test_what_a_pass_and_a_step_take_is_what_torch_counts(prepared: Path) -> None:
+    model = load_whisper(prepared)
+    with whisper.model.disable_sdpa(), FlopCounterMode(display=False) as counter:
+        model.encoder(torch.zeros(1, 80, 3000))
+    assert encoder_operations(SMALL) == counter.get_total_flops()
+    decoder = model.decoder
+    read = [p for name, p in decoder.named_parameters() if p.dim() == 2 and "positional" not in name]
+    once = [p for name, p in decoder.named_parameters() if "cross_attn.key" in name or "cross_attn.value" in name]
+    read_once = sum(p.numel() for p in once if p.dim() == 2)
+    assert step_bytes(SMALL, 0, 2) == 2 * (sum(p.numel() for p in read) - read_once)
+    assert step_bytes(SMALL, 3, 2) - step_bytes(SMALL, 0, 2) == 3 * SMALL.layers * 2 * 1500 * SMALL.width * 4
+
+
+def test_limits_are_measured_in_a_process_of_their_own() -> None:
+    limits = measured_limits(1)
+    assert limits.products > 1 and limits.reading > 0.1
 
 
 def test_a_program_in_its_own_process_answers(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mixed: Tensor) -> None:
     binary = q * (width**-0.5 / log(2))
     room = mixed.new_empty(min(_QUERIES, length), length)
     for head in range(heads):
-        for queries, mixing in zip(binary[head].split(_QUERIES), by_heads[:, head].split(_QUERIES), strict=True):
+        parts = torch.split(binary[head], _QUERIES), torch.split(by_heads[:, head], _QUERIES)
+        for queries, mixing in zip(*parts, strict=True):
             weights = torch.mm(queries, k[head], out=room[: len(queries)]).exp2_()
             torch.div(torch.mm(weights, v[head]), weights.sum(dim=-1, keepdim=True), out=mixing)
     if not mixed.sum().isfinite():
