@@ -3,7 +3,7 @@
 Without arguments every section runs: first the comparison with the peers, three interleaved runs of each row, of which
 none but a first begins that would not end within 45 minutes, then in some fifteen what is measured of `wat` besides.
 ``--quick`` takes five minutes in all. Results go into ``benchmarks/RESULTS.md``, where what other sections found before
-stays.
+stays, and what the same ones found with other CPUs or threads.
 
 ``python -m benchmarks speed-tiny speed-base --rows openai,fw-batch,wat --runs 1`` runs a part.
 """
@@ -21,7 +21,7 @@ from benchmarks.machine import threads
 from benchmarks.measuring import say
 from benchmarks.plan import FILES, KINDS, TOKENS, WINDOWS, Plan
 from benchmarks.processes import PEERS
-from benchmarks.results import Part, keep, write
+from benchmarks.results import Part, keep
 from benchmarks.sections import SECTIONS
 from benchmarks.weights import SIZES
 
@@ -98,8 +98,7 @@ def main() -> None:
         say(f"{key} ({time.monotonic() - begun:.0f} s)")
         started = time.monotonic()
         text = SECTIONS[key].run(mine)
-        keep(Part.now(key, SECTIONS[key].title, text, command, load, plan.threads, time.monotonic() - started))
-        write()
+        keep(Part.now(SECTIONS[key].title, text, command, load, plan.threads, time.monotonic() - started))
         print(f"\n## {SECTIONS[key].title}\n\n{text}\n", flush=True)
 
 

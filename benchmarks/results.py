@@ -1,18 +1,16 @@
-"""What the sections found, kept until they run again, and written into ``benchmarks/RESULTS.md``."""
+"""What the sections found, in ``benchmarks/RESULTS.md`` until they run again on such a machine."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from benchmarks import machine
-from benchmarks.processes import BUILD, ROOT
+from benchmarks.processes import ROOT
 
-KEPT = BUILD / "results"
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 
 SHARED = " (others worked on it: seconds mean little, ratios something)"
@@ -37,7 +35,6 @@ as one file with given clips. What random weights cannot show is how much text i
 class Part:
     """What one section found."""
 
-    key: str
     title: str
     text: str
     command: str
@@ -49,11 +46,16 @@ class Part:
     versions: str
 
     @classmethod
-    def now(cls, key: str, title: str, text: str, command: str, load: str, threads: int, seconds: float) -> Self:
+    def now(cls, title: str, text: str, command: str, load: str, threads: int, seconds: float) -> Self:
         """A section that has just run here; `load` is the machine's before the benchmark began."""
         versions = f"wat's: {machine.versions('wat')}; peers': {machine.versions('openai-whisper')}"
         date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return cls(key, title, text, command, date, machine.processor(), load, threads, seconds, versions)
+        return cls(title, text, command, date, machine.processor(), load, threads, seconds, versions)
+
+    @property
+    def heading(self) -> str:
+        """What the section stands under: another one on another machine, or with other threads."""
+        return f"## {self.title}, {self.threads} threads, {self.machine.split(',')[0]}"
 
     def markdown(self) -> str:
         """The section as it stands in the results."""
@@ -63,24 +65,22 @@ class Part:
             f"took {self.seconds:.0f} s",
             f"`{self.command}`",
         ]
-        return f"## {self.title}, {self.threads} threads\n\n{self.text}\n\n<sub>{'; '.join(facts)}</sub>\n"
+        return f"{self.heading}\n\n{self.text}\n\n<sub>{'; '.join(facts)}</sub>\n"
 
 
-def keep(part: Part, folder: Path = KEPT) -> None:
-    """Remember a section until it runs again with as many threads."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{part.key}-{part.threads}-threads.json").write_text(
-        json.dumps(dataclasses.asdict(part), indent=1), encoding="utf-8"
-    )
+def keep(part: Part, path: Path = RESULTS) -> None:
+    """Write what a section found in place of what it last found on such a machine; all else stays."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    before, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    kept = {section.partition("\n")[0]: section.strip() + "\n" for section in sections}
+    kept[part.heading] = part.markdown()
+    versions = {line for line in before.splitlines() if line.startswith("Versions: ")} | {f"Versions: {part.versions}."}
+    in_order = [kept[heading] for heading in sorted(kept, key=_place)]
+    path.write_text("\n".join([HEAD, "\n".join(sorted(versions)) + "\n", *in_order]), encoding="utf-8")
 
 
-def write(folder: Path = KEPT, path: Path = RESULTS) -> None:
-    """Write all kept sections."""
+def _place(heading: str) -> tuple[int, str]:
     from benchmarks.sections import SECTIONS
 
-    parts = []
-    for key in SECTIONS:
-        kept = sorted(folder.glob(f"{key}-[0-9]*-threads.json"))
-        parts += [Part(**json.loads(path.read_text(encoding="utf-8"))) for path in kept]
-    versions = "\n".join(sorted({f"Versions: {part.versions}." for part in parts}))
-    path.write_text("\n".join([HEAD, versions + "\n", *(part.markdown() for part in parts)]), encoding="utf-8")
+    titles = [heading.startswith(f"## {section.title}, ") for section in SECTIONS.values()]
+    return (titles.index(True) if True in titles else len(titles)), heading

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -148,18 +147,24 @@ def test_tables_show_ratios_and_disqualifications() -> None:
     assert tables.seconds_of(measured(3.0, 1.0, 2.0)) == "2.00 (1.00-3.00)"
 
 
-def test_results_keep_what_other_sections_found(tmp_path: Path) -> None:
-    facts: dict[str, Any] = {"command": "python -m benchmarks", "date": "2026-01-01 00:00 UTC", "machine": "a machine"}
-    for key, busy in (("text", "0.1"), ("speed-tiny", "3.0"), ("text", "0.2")):
-        part = results.Part(
-            key, SECTIONS[key].title, f"body of {key}, {busy}", load=busy, threads=4, seconds=1.0, versions="v", **facts
-        )
-        results.keep(part, tmp_path)
-    results.write(tmp_path, tmp_path / "RESULTS.md")
-    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert text.index("## Speed: tiny") < text.index("## Real text")
-    assert "body of text, 0.2" in text and "body of text, 0.1" not in text
+def test_results_keep_what_was_found_by_other_sections_and_on_other_machines(tmp_path: Path) -> None:
+    file = tmp_path / "RESULTS.md"
+    found = [("text", "0.1", "AMD EPYC"), ("speed-tiny", "3.0", "AMD EPYC"), ("text", "0.2", "AMD EPYC")]
+    for key, busy, cpu in [*found, ("text", "0.3", "Some Xeon")]:
+        facts = {"command": "python -m benchmarks", "date": "2026-01-01 00:00 UTC", "machine": f"{cpu}, 4 of 4 cores"}
+        title, text = SECTIONS[key].title, f"body of {key}, {busy}"
+        results.keep(results.Part(title, text, load=busy, threads=4, seconds=1.0, versions=f"of {cpu}", **facts), file)
+    text = file.read_text(encoding="utf-8")
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "## Speed: tiny, 4 threads, AMD EPYC",
+        "## Real text, 4 threads, AMD EPYC",
+        "## Real text, 4 threads, Some Xeon",
+    ]
+    assert "body of text, 0.2" in text and "body of text, 0.1" not in text and "body of text, 0.3" in text
     assert text.count(results.SHARED) == 1
+    assert text.count("# Results of the benchmark\n") == 1
+    assert text.count("Versions: ") == 2
 
 
 def test_files_are_joined_and_repeated(tmp_path: Path) -> None:
