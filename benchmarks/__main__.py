@@ -1,7 +1,7 @@
 """`wat` beside its peers on the same work: ``make bench``, or ``python -m benchmarks`` once the peers are installed.
 
 Without arguments every section runs: first the comparison with the peers, three interleaved runs of each row, of which
-none but a first begins that would not end within 45 minutes, then in some fifteen what is measured of `wat` besides.
+none but a first begins that would not end within 45 minutes, then in some twenty what is measured of `wat` besides.
 ``--quick`` takes five minutes in all. Results go into ``benchmarks/RESULTS.md``, where what other sections found before
 stays, and what the same ones found with other CPUs or threads.
 

@@ -10,6 +10,7 @@ from typing import Self
 
 from benchmarks import machine
 from benchmarks.processes import ROOT
+from benchmarks.sections import SECTIONS
 
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 
@@ -80,7 +81,5 @@ def keep(part: Part, path: Path = RESULTS) -> None:
 
 
 def _place(heading: str) -> tuple[int, str]:
-    from benchmarks.sections import SECTIONS
-
     titles = [heading.startswith(f"## {section.title}, ") for section in SECTIONS.values()]
     return (titles.index(True) if True in titles else len(titles)), heading
