@@ -66,6 +66,16 @@ class SlowEngine(FakeEngine):
         return super().hear(*arguments, **rest)
 
 
+class SlowerEngine(FakeEngine):
+    def hear(self, *arguments: Any, **rest: Any) -> Any:
+        time.sleep(1.5)
+        return super().hear(*arguments, **rest)
+
+
+def load_slower(weights: ResolvedWeights, options: ModelOptions) -> SlowerEngine:
+    return SlowerEngine()
+
+
 def load_slow(weights: ResolvedWeights, options: ModelOptions) -> SlowEngine:
     return SlowEngine()
 
@@ -160,6 +170,34 @@ def test_a_file_that_kills_every_worker_fails_alone(workers: Any, tmp_path: Path
     assert outcomes.pop("1.wav").reason == DIED
     assert {outcome.status for outcome in outcomes.values()} <= {Status.WRITTEN, Status.SKIPPED}
     assert all(job.outputs.sidecar.exists() for job in jobs if job.source.name != "1.wav")
+
+
+def test_what_ends_late_takes_nothing_from_those_who_come_after(
+    workers: Any, tmp_path: Path, weights: ResolvedWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """joblib ends with an error when all was told and the rest was taken back; the next bundles are at work by then."""
+    ended = []
+
+    class Late(cluster.joblib.Parallel):  # type: ignore[misc,name-defined]
+        def __call__(self, tasks: Any) -> Any:
+            try:
+                super().__call__(tasks)
+            finally:
+                time.sleep(0.5)
+                ended.append(self)
+            raise RuntimeError("the rest was taken back")
+
+    first, second = jobs_in(tmp_path, 2)
+    with distributed.Client(workers, set_as_default=False) as client:
+        crew = cluster.ClusterCrew(client, workers.scheduler_address, on(workers), weights, load_slower)
+        with monkeypatch.context() as patch:
+            patch.setattr(cluster.joblib, "Parallel", Late)
+            told = list(crew.follow([(first,)]))
+        assert not ended
+        told += list(crew.follow([(second,)]))
+    assert ended
+    outcomes = [one for one in told if isinstance(one, Outcome)]
+    assert [one.source for one in outcomes if one.status is Status.WRITTEN] == [first.source, second.source]
 
 
 @pytest.mark.parametrize(("load", "error"), [(load_nothing, WeightsMissing)])

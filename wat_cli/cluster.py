@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ class ClusterCrew:
         """The worker that has an input in work."""
         self._begun: dict[int, str] = {}
         """The worker that has a bundle in work."""
-        self._error: BaseException | None = None
+        self._numbers = count()
         client.subscribe_topic(self._topic, lambda event: self._events.put(event[1]))
 
     @property
@@ -141,12 +142,12 @@ class ClusterCrew:
         """Hand out the bundles from a thread of its own, and tell what the journals say meanwhile."""
         given = {_absolute(job.source): job for bundle in bundles for job in bundle}
         missing = set(given)
-        self._error = None
         self._open.clear()
         self._begun.clear()
-        thread = threading.Thread(target=self._drive, args=(bundles,), daemon=True)
+        errors: list[BaseException] = []  # of these bundles: what joblib says late is nothing to those who come after
+        thread = threading.Thread(target=self._drive, args=(bundles, errors), daemon=True)
         thread.start()
-        for event in self._heard(thread):
+        for event in self._heard(thread, errors):
             worker, number = str(event["worker"]), int(event["bundle"])
             if event["line"] is None:
                 if event["begins"]:
@@ -174,19 +175,23 @@ class ClusterCrew:
             if not missing:  # results that a dead worker kept are of no interest
                 self.kill()
                 return
-        if self._error is not None:
-            self._raise(self._error)
+        for error in errors:
+            self._raise(error)
 
-    def _heard(self, thread: threading.Thread) -> Iterator[Mapping[str, Any]]:
+    def _heard(self, thread: threading.Thread, errors: Sequence[BaseException]) -> Iterator[Mapping[str, Any]]:
         """The events, until the bundles have ended and no living worker has one in work."""
         answered = time.monotonic()
+        over = False
         while True:
-            over = not thread.is_alive()
+            if not over and not thread.is_alive():
+                over = True
+                if errors:
+                    self.kill()
             try:
                 while True:
                     yield self._events.get(timeout=_POLL_SECONDS)
             except queue.Empty:
-                if over and not self._still_in_work():
+                if over and not (errors and self._still_in_work()):
                     return
             if self._client.status == "running":
                 answered = time.monotonic()
@@ -195,12 +200,12 @@ class ClusterCrew:
 
     def _still_in_work(self) -> bool:
         """Whether a bundle of a run that has ended, because others' workers died, is still in work somewhere."""
-        if self._error is None or not self._begun:
+        if not self._begun:
             return False
         there = set(self._client.run(_worker_name, on_error="ignore").values())
         return any(worker in there for worker in self._begun.values())
 
-    def _drive(self, bundles: Sequence[tuple[Job, ...]]) -> None:
+    def _drive(self, bundles: Sequence[tuple[Job, ...]], errors: list[BaseException]) -> None:
         try:
             tasks = [
                 _Bundle(
@@ -209,14 +214,13 @@ class ClusterCrew:
                     self._topic,
                     wat_cli.__version__,
                 )
-                for number, bundle in enumerate(bundles)
+                for bundle, number in zip(bundles, self._numbers, strict=False)
             ]
             backend = _Backend(client=self._client, wait_for_workers_timeout=_CONNECT_SECONDS)
             with joblib.parallel_config(backend):
                 joblib.Parallel(n_jobs=-1, batch_size=1)(joblib.delayed(_work)(task) for task in tasks)
         except BaseException as error:  # handed to the main thread; its frames hold on to what is to be cancelled
-            self._error = error.with_traceback(None)
-            self.kill()
+            errors.append(error.with_traceback(None))
 
     def _raise(self, error: BaseException) -> None:
         """Raise what ends a run; workers that died do not."""
