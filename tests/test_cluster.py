@@ -270,7 +270,8 @@ def test_a_message_that_meets_a_closed_connection_is_not_told(workers: Any, capl
         while not sender.closed() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert sender.closed()
-    assert "Traceback" not in caplog.text
+    # that the client connects again, and is closed meanwhile, is the test's doing, and may be told
+    assert [record for record in caplog.records if record.name == "distributed.batched"] == []
 
 
 def test_without_dask_the_way_out_is_told(wat: Wat, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
