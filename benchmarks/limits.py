@@ -68,9 +68,7 @@ def main() -> None:
     import torch
 
     from wat_cli.engine.loading import use_fast_float32
-    from wat_cli.model.memory import ask_for_large_pages
 
-    ask_for_large_pages()
     use_fast_float32()
     left, right, long = torch.randn(FRAMES, 2048), torch.randn(2048, 2048), torch.randn(100_000_000)
     products = _rate(2 * left.numel() * 2048, lambda: left @ right)

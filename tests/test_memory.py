@@ -74,25 +74,3 @@ def test_what_tensors_held_goes_back_though_small_blocks_lie_between() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert int(done.stdout) < 50
-
-
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the pages are Linux's to count")
-@pytest.mark.parametrize(("chosen", "large"), [(None, True), ("0", False)])
-def test_a_large_tensor_has_large_pages_unless_the_environment_says_otherwise(chosen: str | None, large: bool) -> None:
-    enabled = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    if not enabled.exists() or "[madvise]" not in enabled.read_text(encoding="ascii"):
-        pytest.skip("this kernel has none, or gives them to nobody, or to everybody")
-    program = (
-        "import torch\n"
-        "from pathlib import Path\n"
-        "from wat_cli.model.memory import ask_for_large_pages\n"
-        "ask_for_large_pages()\n"
-        "held = torch.ones(16 << 20)\n"
-        "pages = Path('/proc/self/smaps_rollup').read_text().split('AnonHugePages:')[1]\n"
-        "print(int(pages.split()[0]) // 1024)\n"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
-    environment |= {} if chosen is None else {"THP_MEM_ALLOC_ENABLE": chosen}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
-    assert done.stderr == ""
-    assert (int(done.stdout) >= 32) is large

@@ -12,7 +12,7 @@ import torch
 from wat_cli.engine.scheduler import SLOTS, Engine
 from wat_cli.errors import CheckpointError, UsageError, WatError, shown
 from wat_cli.model.heads import load_any_head
-from wat_cli.model.memory import ask_for_large_pages, keep_heap_whole, ran_out_of_memory
+from wat_cli.model.memory import keep_heap_whole, ran_out_of_memory
 from wat_cli.model.products import unsupported
 from wat_cli.model.threads import apart
 from wat_cli.model.whisper_at import WhisperAT, load_whisper
@@ -150,7 +150,6 @@ def load_engine(weights: Weights, options: ModelOptions) -> Engine:
 def _load_engine(weights: Weights, options: ModelOptions) -> Engine:
     keep_few_kernels()
     keep_heap_whole()
-    ask_for_large_pages()
     compute = choose_compute(options)
     if compute.device.type == "cpu":
         use_fast_float32()

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import gc
 import os
-from pathlib import Path
 
 import torch
 
@@ -28,8 +27,6 @@ def give_back() -> None:
         torch.cuda.empty_cache()
 
 
-_LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
-
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Numbers of glibc's ``mallopt`` (``malloc.h``)."""
 
@@ -49,16 +46,6 @@ def keep_heap_whole() -> None:
         mallopt(_MMAP_THRESHOLD, 32 << 20)
         mallopt(_TRIM_THRESHOLD, 64 << 20)
         mallopt(_ARENA_MAX, 1)
-
-
-def ask_for_large_pages() -> None:
-    """Have torch ask Linux for pages of 2 MB for tensors of that size; in time only before the process's first tensor.
-
-    A decoder step reads hundreds of megabytes, and finding where each 4 KB of them lie takes a processor 4 to 8 % of a
-    run. Where the environment says otherwise, that holds.
-    """
-    if _LARGE_PAGES.is_dir():  # torch warns of a kernel that has none
-        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def trim_heap() -> None:
