@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,23 +62,23 @@ def on(workers: Any, **changes: Any) -> RunOptions:
 
 
 class SlowEngine(FakeEngine):
+    seconds = 0.3
+
     def hear(self, *arguments: Any, **rest: Any) -> Any:
-        time.sleep(0.3)
+        time.sleep(self.seconds)
         return super().hear(*arguments, **rest)
 
 
-class SlowerEngine(FakeEngine):
-    def hear(self, *arguments: Any, **rest: Any) -> Any:
-        time.sleep(1.5)
-        return super().hear(*arguments, **rest)
-
-
-def load_slower(weights: ResolvedWeights, options: ModelOptions) -> SlowerEngine:
-    return SlowerEngine()
+class SlowerEngine(SlowEngine):
+    seconds = 1.5
 
 
 def load_slow(weights: ResolvedWeights, options: ModelOptions) -> SlowEngine:
     return SlowEngine()
+
+
+def load_slower(weights: ResolvedWeights, options: ModelOptions) -> SlowEngine:
+    return SlowerEngine()
 
 
 def comparable(job: Job) -> dict[str, Any]:
@@ -198,6 +199,27 @@ def test_what_ends_late_takes_nothing_from_those_who_come_after(
     assert ended
     outcomes = [one for one in told if isinstance(one, Outcome)]
     assert [one.source for one in outcomes if one.status is Status.WRITTEN] == [first.source, second.source]
+
+
+def test_what_nobody_has_begun_is_taken_back_though_the_others_go_on_telling(
+    workers: Any, weights: ResolvedWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_back: list[bool] = []
+    ends = threading.Event()
+    driving = threading.Thread(target=ends.wait)
+    driving.start()
+    with distributed.Client(workers, set_as_default=False) as client:
+        crew = cluster.ClusterCrew(client, workers.scheduler_address, on(workers), weights)
+        monkeypatch.setattr(crew, "kill", lambda: taken_back.append(True))
+        for _ in range(2):
+            crew._events.put({})
+        heard = crew._heard(driving, [RuntimeError()])
+        next(heard)
+        assert not taken_back
+        ends.set()
+        driving.join()
+        next(heard)
+        assert taken_back
 
 
 @pytest.mark.parametrize(("load", "error"), [(load_nothing, WeightsMissing)])

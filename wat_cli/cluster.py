@@ -131,6 +131,7 @@ class ClusterCrew:
         self._begun: dict[int, str] = {}
         """The worker that has a bundle in work."""
         self._numbers = count()
+        """Of bundles: none has that of an earlier one, whose end may be told late."""
         client.subscribe_topic(self._topic, lambda event: self._events.put(event[1]))
 
     @property
@@ -179,7 +180,10 @@ class ClusterCrew:
             self._raise(error)
 
     def _heard(self, thread: threading.Thread, errors: Sequence[BaseException]) -> Iterator[Mapping[str, Any]]:
-        """The events, until the bundles have ended and no living worker has one in work."""
+        """The events, until the bundles have ended and no living worker has one in work.
+
+        Where they ended with an error, what no worker has begun is taken back.
+        """
         answered = time.monotonic()
         over = False
         while True:
@@ -188,11 +192,13 @@ class ClusterCrew:
                 if errors:
                     self.kill()
             try:
-                while True:
-                    yield self._events.get(timeout=_POLL_SECONDS)
+                event = self._events.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 if over and not (errors and self._still_in_work()):
                     return
+            else:
+                yield event
+                continue
             if self._client.status == "running":
                 answered = time.monotonic()
             elif time.monotonic() - answered > _SILENT_SECONDS:
