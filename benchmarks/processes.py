@@ -20,6 +20,9 @@ BUILD = ROOT / "build" / "bench"
 PEERS = BUILD / "venv" / "bin" / "python"
 """Python of the environment that ``make bench`` makes for the peers."""
 
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""The peers' modules were compiled when they were installed: wat's, which lie in this checkout, stay compiled too."""
+
 
 class ProgramFailed(Exception):
     """A program under test ended with an error; its own words are in its log."""
@@ -51,7 +54,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=self._log,
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": str(setup.threads), **setup.environment},
+            env={**os.environ, "OMP_NUM_THREADS": str(setup.threads), **COMPILED, **setup.environment},
         )
         self.load_seconds = float(self._ask(dataclasses.asdict(setup))["seconds"])
 

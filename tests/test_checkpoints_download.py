@@ -17,7 +17,8 @@ import requests
 from filelock import FileLock
 
 from tests.publisher import Publisher, checkpoint_bytes, serving
-from wat_cli.checkpoints.download import Patience, Transfer, WrongHash, fetch
+from wat_cli.checkpoints.download import WrongHash, fetch
+from wat_cli.checkpoints.transfer import Patience, Transfer
 from wat_cli.errors import ExitCode, WeightsMissing
 
 BODY = checkpoint_bytes(300_000)

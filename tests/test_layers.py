@@ -174,18 +174,19 @@ def test_the_table_names_rooms_that_are_there() -> None:
         ["caption", "--help"],
         ["caption", "/no/such/file"],
         ["models", "--help"],
+        ["models", "list"],
         ["labels", "dog"],
         ["config"],
         ["caption", "--print-config"],
     ],
 )
-def test_torch_and_whisper_are_not_loaded_for(arguments: list[str]) -> None:
+def test_what_takes_long_to_load_is_not_loaded_for(arguments: list[str]) -> None:
     program = (
         "import sys\n"
         "from wat_cli.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "print('LOADED', sorted({'torch', 'whisper', 'numba', 'scipy'} & set(sys.modules)))"
+        "print('LOADED', sorted({'torch', 'whisper', 'numba', 'scipy', 'requests'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "LOADED []"

@@ -11,12 +11,16 @@ import difflib
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wat_cli.checkpoints import hashes, registry
-from wat_cli.checkpoints.download import PATIENCE, Patience, Progress, Transfer, WrongHash, fetch, silent
 from wat_cli.checkpoints.registry import FULL_MODE, MINI, Remote
+from wat_cli.checkpoints.transfer import PATIENCE, Patience, Progress, Transfer, silent
 from wat_cli.errors import CheckpointError, UsageError, WeightsMissing, printable, shown
 from wat_cli.options import ModelOptions
+
+if TYPE_CHECKING:
+    from wat_cli.checkpoints.download import WrongHash
 
 __all__ = [
     "MINI", "Patience", "Plan", "Progress", "ResolvedWeights", "Transfer", "Wanted", "WeightFile", "check",
@@ -226,6 +230,9 @@ def _bring(wanted: Wanted, offline: bool, progress: Progress, patience: Patience
         ways_out += f" {wanted.hint}"
     if offline:
         raise WeightsMissing(f"{here}, and --offline forbids fetching it. {ways_out}")
+    # requests, which most runs need not, takes longer to load than everything here
+    from wat_cli.checkpoints.download import WrongHash, fetch
+
     known = remote.sha256 or hashes.first_seen(remote.url)
     try:
         sha256 = fetch(

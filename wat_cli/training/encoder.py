@@ -8,7 +8,7 @@ import torch
 
 from wat_cli import checkpoints
 from wat_cli.checkpoints import registry
-from wat_cli.checkpoints.download import Progress
+from wat_cli.checkpoints.transfer import Progress
 from wat_cli.cpus import within_quota
 from wat_cli.engine import choose_compute, use_fast_float32
 from wat_cli.errors import CheckpointError
