@@ -14,10 +14,10 @@ import whisper  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import wat_cli.engine  # noqa: E402
-from benchmarks import processes, results, tables, weights  # noqa: E402
+from benchmarks import processes, results, sections, tables, weights  # noqa: E402
 from benchmarks.audio import joined, repeated, sound_files  # noqa: E402
 from benchmarks.engines import Heard, Setup, Work, load, windows_of  # noqa: E402
-from benchmarks.limits import encoder_operations, measured_limits, step_bytes  # noqa: E402
+from benchmarks.limits import Limits, encoder_operations, measured_limits, step_bytes  # noqa: E402
 from benchmarks.measuring import Measured, Row, fault_of, measure, paired_ratio, same_windows  # noqa: E402
 from benchmarks.processes import ProgramFailed, Run  # noqa: E402
 from benchmarks.sections import PARTS, SECTIONS  # noqa: E402
@@ -212,6 +212,29 @@ def test_what_a_pass_and_a_step_take_is_what_torch_counts(prepared: Path) -> Non
     read_once = sum(p.numel() for p in once if p.dim() == 2)
     assert step_bytes(SMALL, 0, 2) == 2 * (sum(p.numel() for p in read) - read_once)
     assert step_bytes(SMALL, 3, 2) - step_bytes(SMALL, 0, 2) == 3 * SMALL.layers * 2 * 1500 * SMALL.width * 4
+
+
+def test_the_parts_of_a_run_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes, steps = encoder_operations(weights.SIZES["tiny"]), step_bytes(weights.SIZES["tiny"], 8, 2)
+    told = {"seconds_encoding": 4.0, "seconds_stepping": 3.0, "seconds_filling": 1.0, "seconds_starting": 0.5}
+    heard = replace(WHOLE, extra={**told, "steps": 256, "mean_slots": 8.0})
+    one = Measured(ROW, [Run(seconds, 100.0, heard) for seconds in (9.0, 10.0, 30.0)], "")
+    monkeypatch.setattr(sections, "checkpoint", lambda size, tokens: Path(f"{size}.pt"))
+    monkeypatch.setattr(sections, "sound_file", lambda *_, **__: Path("warm.wav"))
+    monkeypatch.setattr(sections.Plan, "sounds", lambda plan: ["one.wav"])
+    monkeypatch.setattr(sections, "measured_limits", lambda threads: Limits(passes * 32 / 2e9, steps * 256 / 3e9))
+    monkeypatch.setattr(sections, "measure", lambda *_, **__: [one])
+    monkeypatch.setattr("wat_cli.model.products.has_fbgemm", lambda: True)
+    plan = sections.Plan(sizes=("tiny",), kinds=("wat",), rounds=3, threads=1)
+    lines = [line.strip("| ").split(" | ") for line in sections.parts(plan).splitlines() if line.startswith("| tiny")]
+    assert [(words, seconds, share) for words, seconds, share, *_ in lines] == [
+        ("tiny: encoder passes", "4.00", "40 %"),
+        ("tiny: decoder steps", "3.00", "30 %"),
+        ("tiny: keys and values of the windows", "1.00", "10 %"),
+        ("tiny: prompts", "0.50", "5 %"),
+        ("tiny: ffmpeg, mel, captions, sidecars", "1.50", "15 %"),
+    ]
+    assert [line[-1] for line in lines[:2]] == ["50 %", "100 %"]
 
 
 def test_limits_are_measured_in_a_process_of_their_own() -> None:

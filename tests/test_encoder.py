@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from wat_cli.model.encoder import attend
-from wat_cli.model.products import has_bfloat16
 
 HEADS, LENGTH, WIDTH = 2, 600, 64
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
@@ -16,8 +15,6 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("largest", [1.0, 40.0], ids=["usual scores", "scores beyond an exponential"])
 def test_it_is_attention(dtype: torch.dtype, largest: float) -> None:
-    if dtype == torch.bfloat16 and not has_bfloat16():
-        pytest.skip("this CPU has no arithmetic for bfloat16")
     q, k, v = torch.randn(3, HEADS, LENGTH, WIDTH, generator=torch.Generator().manual_seed(0)).to(dtype)
     q, k = largest * q, largest * k
     scores = q.double() @ k.double().transpose(1, 2) / WIDTH**0.5

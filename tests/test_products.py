@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from wat_cli.model.products import product, product_once
+from wat_cli.model.products import has_bfloat16, product, product_once
 
 WIDTHS = [(1152, 384), (384, 1536), (5000, 64)]
 
@@ -47,3 +51,9 @@ def test_a_step_gives_a_row_what_it_gives_it_alone(widths: tuple[int, int]) -> N
     alone = torch.cat([multiply(row[None]) for row in x])
     for rows in range(2, 41):
         torch.testing.assert_close(multiply(x[:rows]), alone[:rows], rtol=0, atol=1e-6)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or not Path("/proc/cpuinfo").exists(), reason="reads Linux's flags")
+def test_bfloat16_is_had_where_the_kernel_says_so() -> None:
+    flags = set(re.search(r"^flags.*", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split())  # type: ignore[index]
+    assert has_bfloat16() == bool(flags & {"avx512_bf16", "amx_bf16"})

@@ -73,7 +73,7 @@ class SlotDecoder:
 
     @torch.inference_mode()
     def __init__(self, model: Whisper, dtype: torch.dtype, slots: int = 0, group: int = 1, sole: bool = False) -> None:
-        """`dtype` is what products are computed in; `sole` says that nobody else uses `model`."""
+        """`dtype` is the class of precision; `sole` says that nobody else uses `model`."""
         self.model, self.slots, self.group = model, 0, 0
         self.precision = Precision.of(dtype, model.device)
         decoder, dims = model.decoder, model.dims
@@ -81,12 +81,12 @@ class SlotDecoder:
         self.head_width = self.width // self.heads
         self.context = int(dims.n_text_ctx)
         # log-probabilities need more digits than bfloat16 has
-        on_cpu = model.device.type == "cpu"
-        logits = torch.float32 if dtype == torch.bfloat16 and on_cpu else dtype
+        products, on_cpu = self.precision.products, model.device.type == "cpu"
+        logits = torch.float32 if products == torch.bfloat16 and on_cpu else products
         # a core lays weights out alone (small's in 0.85 s; two side by side in 0.47)
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             vocabulary = pool.submit(_by_one, lambda: product(decoder.token_embedding.weight, None, logits, _ROWS))
-            layers = [pool.submit(_by_one, partial(_Layer, block, dtype, sole)) for block in decoder.blocks]
+            layers = [pool.submit(_by_one, partial(_Layer, block, products, sole)) for block in decoder.blocks]
             self.vocabulary, self.layers = vocabulary.result(), [layer.result() for layer in layers]
         self.cross: list[CrossCaches] = []
         """A layer each, of the windows."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from whisper.model import AudioEncoder, ResidualAttentionBlock
 
-from wat_cli.model.products import Precision, fused, has_bfloat16, has_onednn, turned, turns
+from wat_cli.model.products import Precision, fused, has_onednn, turned, turns
 
 POOLING = 20
 """Encoder frames (20 ms) per pooled step of 0.4 s."""
@@ -80,9 +80,7 @@ class Encoder:
         """Self-attention of what `_Block.queries_keys_values` gives; gives [batch, length, width]."""
         if q.device.type != "cpu" or not has_onednn():
             return F.scaled_dot_product_attention(q, k.transpose(-2, -1), v).transpose(1, 2).flatten(2)
-        short = self.precision.products != torch.float32 and has_bfloat16()
-        dtype = torch.bfloat16 if short else torch.float32
-        mixed = torch.empty(len(q), q.shape[2], q.shape[1] * q.shape[3], dtype=dtype)
+        mixed = torch.empty(len(q), q.shape[2], q.shape[1] * q.shape[3], dtype=self.precision.attention)
         for row, window in enumerate(zip(q, k, v, strict=True)):
             attend(*window, mixed[row])
         return mixed

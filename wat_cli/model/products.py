@@ -3,8 +3,9 @@
 A Whisper's time goes into products of rows with fixed matrices. On a CPU the matrices are reordered once for oneDNN's
 kernels, which is two to three times faster than torch's own path for the few rows of a decoder step, and float32 stays
 float32. Three classes of precision, never mixed: exact (float32 on a CPU, float16 on a GPU, as openai-whisper
-computes), bfloat16 (a decoder step's products with published weights are no slower exact, and stay so), and int8
-(weights by output channel, rows by their own largest value, so that no row's numbers depend on what shares the batch).
+computes), bfloat16 (a decoder step's products with published weights are no slower exact, and stay so; on a CPU without
+arithmetic for bfloat16 all products do, and only a window's keys and values are short), and int8 (weights by output
+channel, rows by their own largest value, so that no row's numbers depend on what shares the batch).
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Precision:
     """Of rows and weights in a product: float32, float16, bfloat16 or int8."""
     stream: torch.dtype
     """Of what runs through the layers, between products."""
+    attention: torch.dtype
+    """Of the queries, keys and values of the encoder."""
     caches: torch.dtype
     """Of the keys and values of the decoder's own text (its self-attention)."""
     cross: torch.dtype
@@ -42,12 +45,16 @@ class Precision:
     def of(cls, products: torch.dtype, device: torch.device) -> Precision:
         """All formats that go with that of the products."""
         if products in (torch.float32, torch.float16):
-            return cls(products, products, products, products)
+            return cls(products, products, products, products, products)
         if device.type != "cpu":
-            return cls(products, torch.float32, products, products)
+            return cls(products, torch.float32, products, products, products)
         # float16 is as short as bfloat16 and has three bits more; Whisper's keys and values fit, as on any GPU
         cross = {torch.bfloat16: torch.float16, torch.int8: torch.uint8}[products] if has_fbgemm() else torch.float32
-        return cls(products, torch.float32, torch.float32, cross)
+        # without instructions for bfloat16 oneDNN computes in it all the same, and takes longer than in float32
+        attention = torch.bfloat16 if has_bfloat16() else torch.float32
+        if products == torch.bfloat16:
+            products = attention
+        return cls(products, torch.float32, attention, torch.float32, cross)
 
 
 class Product(Protocol):
@@ -157,8 +164,11 @@ def has_onednn() -> bool:
 
 
 def has_bfloat16() -> bool:
-    """Whether this CPU has arithmetic for bfloat16, and this torch uses it."""
-    return has_onednn() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    """Whether this CPU has instructions for bfloat16, and this torch uses them."""
+    if not (has_onednn() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return False
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return able.get("architecture") != "x86_64" or bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def fused(modules: Sequence[nn.Linear], dtype: torch.dtype, rows: int, sole: bool = False) -> Product:
@@ -215,9 +225,7 @@ def unsupported(dtype: torch.dtype, device: torch.device) -> str:
     if dtype == torch.float32:
         return ""
     try:
-        if dtype == torch.bfloat16 and not has_bfloat16():
-            return "this CPU has no arithmetic for bfloat16"
-        trial = product(torch.eye(64), None, dtype, 8)(torch.ones(8, 64))
+        trial = product(torch.eye(64), None, Precision.of(dtype, device).products, 8)(torch.ones(8, 64))
     except (RuntimeError, AttributeError) as error:
         return f"this torch cannot compute it here ({str(error).splitlines()[0]})"
     return "" if torch.allclose(trial.float(), torch.ones(8, 64), atol=1e-2) else "this torch computes it wrongly here"

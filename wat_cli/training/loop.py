@@ -21,6 +21,7 @@ from torch import Tensor
 
 from wat_cli.errors import UsageError, shown
 from wat_cli.model.heads import Head
+from wat_cli.model.products import has_bfloat16
 from wat_cli.model.whisper_at import read_checkpoint
 from wat_cli.training.datasets import Dataset
 from wat_cli.training.examples import Draw, Examples, Group, clip_decisions
@@ -208,10 +209,7 @@ class _Training:
 
 def computes_in_half(device: torch.device) -> bool:
     """Whether the head's products are made in bfloat16: on GPUs, and on CPUs that have instructions for it."""
-    if device.type != "cpu":
-        return device.type == "cuda"
-    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return has_bfloat16() if device.type == "cpu" else device.type == "cuda"
 
 
 RAREST, COMMONEST = 0.002, 0.5
