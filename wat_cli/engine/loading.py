@@ -47,6 +47,7 @@ class Compute:
 
     device: torch.device
     dtype: torch.dtype
+    """The class of precision."""
     reason: str
 
 

@@ -43,7 +43,7 @@ class Precision:
 
     @classmethod
     def of(cls, products: torch.dtype, device: torch.device) -> Precision:
-        """All formats that go with that of the products."""
+        """All formats of a class, which is named by that of its `products` where `device` has instructions for it."""
         if products in (torch.float32, torch.float16):
             return cls(products, products, products, products, products)
         if device.type != "cpu":

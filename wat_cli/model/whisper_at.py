@@ -37,7 +37,7 @@ class WhisperAT:
     """A Whisper model whose encoder also hands out its layers."""
 
     def __init__(self, model: Whisper, dtype: torch.dtype = torch.float32, sole: bool = False) -> None:
-        """`dtype` is what products are computed in: float16 on a GPU, as openai-whisper does, float32 on a CPU.
+        """`dtype` is the class of precision: float16 on a GPU, as openai-whisper computes, float32 on a CPU.
 
         `sole` says that nobody else uses `model`: its weights are laid out anew instead of held twice.
         """
